@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2034,SC2154
 # What quickstart, runtests and .ci/run share. Source it with bash; set `program` first.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
