@@ -12,6 +12,7 @@ endif()
 
 # mount(8) looks for mount.TYPE, and for mount.fuse.SUBTYPE by way of mount.fuse.
 if(TARGET knotfs)
+	file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 	foreach(helper mount.knotfs mount.fuse.knotfs)
 		file(CREATE_LINK knotfs ${CMAKE_BINARY_DIR}/bin/${helper} SYMBOLIC)
 		install(FILES ${CMAKE_BINARY_DIR}/bin/${helper} DESTINATION ${CMAKE_INSTALL_SBINDIR})
