@@ -4,8 +4,9 @@ import os
 import subprocess
 import time
 
-from workdir import Failure, command, end_process, loops_of, mounts_at, pids_with
+from workdir import Failure, command, end_daemons, loops_of, mounts_at, pids_with
 
+UMOUNT_S = 180
 DAEMON_END_S = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -45,8 +46,25 @@ class Peer:
         return True
 
     def unmount(self):
-        command("umount", self.point)
+        self.run_umount()
         self.wait_daemon()
+
+    def run_umount(self):
+        """umount can wait for the daemon where no signal reaches it; then only the daemon's end helps."""
+        process = subprocess.Popen(["umount", self.point], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
+        try:
+            said, _ = process.communicate(timeout=UMOUNT_S)
+        except subprocess.TimeoutExpired:
+            self.end_daemons()
+            process.communicate()
+            raise Failure(f"umount did not return within {UMOUNT_S} s") from None
+        if process.returncode:
+            raise Failure(f"umount ended with {process.returncode}: {said.strip()}")
+
+    def end_daemons(self):
+        if self.program:
+            end_daemons(self.image, self.program)
 
     def wait_daemon(self):
         deadline = time.monotonic() + DAEMON_END_S
@@ -57,16 +75,13 @@ class Peer:
 
     def remove(self):
         """Whatever state it is in: unmounted, no daemon, no loop device, no image. Never fails."""
-        if self.point in mounts_at(self.point):
-            if subprocess.run(["umount", self.point], capture_output=True, check=False).returncode:
-                for pid in self.daemon_pids():
-                    end_process(pid, self.image, self.program)
-                subprocess.run(["umount", "-l", self.point], capture_output=True, check=False)
         try:
+            if self.point in mounts_at(self.point):
+                self.run_umount()
             self.wait_daemon()
         except Failure:
-            for pid in self.daemon_pids():
-                end_process(pid, self.image, self.program)
+            self.end_daemons()
+            subprocess.run(["umount", "-l", self.point], capture_output=True, check=False)
         try:
             for device in loops_of(self.image):
                 subprocess.run(["losetup", "-d", device], capture_output=True, check=False)

@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from workdir import HERE, Failure, children_cpu, client, drop_caches
+from workdir import HERE, Failure, children_cpu, client, drop_caches, mounts_at
 
 SIZES = {  # full, quick
     "tree_files": (18000, 3000),
@@ -69,8 +69,9 @@ class Session:
 
     def settle(self):
         """Nothing left to write from what came before, so that the next row pays only for itself."""
-        if self.peer.is_mounted():
-            self.helper("sync", self.peer.point)
+        if self.peer.point not in mounts_at(self.peer.point):
+            raise Failure("not mounted")
+        self.helper("sync", self.peer.point)
         os.sync()
 
     def remount_cold(self):

@@ -56,7 +56,7 @@ def client(words, timeout_s, cwd=None):
                 pass  # stuck inside the mount; it goes when the mount does
     if process.returncode:
         said = err.strip().splitlines()
-        raise Failure(said[-1] if said else f"the client ended with {process.returncode}")
+        raise Failure("; ".join(said[-2:]) or f"the client ended with {process.returncode}")
     seconds, count = out.split()
     return float(seconds), int(count)
 
@@ -122,19 +122,18 @@ class WorkDir:
 
     def clean(self):
         """Leave no mount, daemon, loop device or image behind; also what an earlier run that was killed left."""
-        for point in mounts_at(self.mount_root):
-            subprocess.run(["umount", point], capture_output=True, check=False)
-        for point in mounts_at(self.mount_root):
-            subprocess.run(["umount", "-l", point], capture_output=True, check=False)
-        if os.path.isdir(self.image_root):
-            for name in os.listdir(self.image_root):
-                image = os.path.join(self.image_root, name)
-                for program in ("knotfs", "fuse2fs"):
-                    for pid in pids_with(image, program):
-                        end_process(pid, image, program)
-                for device in loops_of(image):
-                    subprocess.run(["losetup", "-d", device], capture_output=True, check=False)
-            shutil.rmtree(self.image_root, ignore_errors=True)
+        names = os.listdir(self.image_root) if os.path.isdir(self.image_root) else []
+        images = [os.path.join(self.image_root, name) for name in names]
+        for image in images:  # the daemons first: umount would wait for one that is stuck
+            for program in ("knotfs", "fuse2fs"):
+                end_daemons(image, program)
+        for flags in ([], ["-l"]):
+            for point in mounts_at(self.mount_root):
+                subprocess.run(["umount", *flags, point], capture_output=True, check=False)
+        for image in images:
+            for device in loops_of(image):
+                subprocess.run(["losetup", "-d", device], capture_output=True, check=False)
+        shutil.rmtree(self.image_root, ignore_errors=True)
         if os.path.isdir(self.mount_root):
             for name in os.listdir(self.mount_root):
                 os.rmdir(os.path.join(self.mount_root, name))
@@ -167,14 +166,15 @@ class WorkDir:
         return path, entries
 
 
-def end_process(pid, image, program):
-    """Kill a daemon that would not go by itself, and wait until it is gone."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def end_daemons(image, program):
+    """Kill what serves this image and would not go by itself, and wait until it is gone."""
+    for pid in pids_with(image, program):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     deadline = time.monotonic() + 10
-    while pid in pids_with(image, program) and time.monotonic() < deadline:
+    while pids_with(image, program) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
