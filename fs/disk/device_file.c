@@ -2,9 +2,9 @@
 /*
  * Image files and block devices.
  *
- * Two descriptors of one inode: requests made of whole sectors in aligned memory go past the host's page cache (O_DIRECT), all
- * others through it. The kernel keeps both views coherent, and one fdatasync covers both. Where O_DIRECT is refused,
- * at open or for one request, the plain descriptor does the work.
+ * Two descriptors of one inode: requests made of whole sectors in aligned memory go past the host's page cache
+ * (O_DIRECT), all others through it. The kernel keeps both views coherent, and one fdatasync covers both. Where
+ * O_DIRECT is refused, at open or for one request, the plain descriptor does the work.
  *
  * Invariants
  *  (1) The lock (flock, on block devices O_EXCL too) is held by `plain_fd` from opening to closing.

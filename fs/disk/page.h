@@ -13,7 +13,7 @@
 
 /* What seeds the checks of one volume; computed once from the salt. */
 struct knot_seal {
-	uint32_t crc_seed;      /* CRC32C of the 16 salt bytes, initial value 0xffffffff, no final inversion */
+	uint32_t crc_seed; /* CRC32C of the 16 salt bytes, initial value 0xffffffff, no final inversion */
 };
 
 void knot_seal_init(struct knot_seal *seal, const uint8_t salt[16]);
@@ -24,11 +24,11 @@ uint32_t knot_crc32c(uint32_t crc, const void *data, size_t len_bytes);
 /* Why a page is refused. */
 enum knot_page_fault {
 	KNOT_PAGE_OK = 0,
-	KNOT_PAGE_ALL_ZERO,     /* never written, or zeroed */
+	KNOT_PAGE_ALL_ZERO, /* never written, or zeroed */
 	KNOT_PAGE_BAD_CHECK,
 	KNOT_PAGE_BAD_TYPE,
-	KNOT_PAGE_BAD_NUMBER,   /* belongs elsewhere */
-	KNOT_PAGE_BAD_SHAPE,    /* checks out, but its contents break the rules of its type */
+	KNOT_PAGE_BAD_NUMBER, /* belongs elsewhere */
+	KNOT_PAGE_BAD_SHAPE,  /* checks out, but its contents break the rules of its type */
 };
 
 /* A few words for messages ("checksum", ...). Static. */
@@ -44,10 +44,12 @@ void knot_page_format(void *page, enum knot_page_type type, uint64_t page_no, ui
 void knot_page_seal(const struct knot_seal *seal, void *page);
 
 /*
- * Verify a page as read from the device: not all zero, check, type, own number, then the shape rules of its type (for tree pages: counts,
- * slots and items inside the page, keys strictly ascending, value sizes; for groups and tables: ranges).
+ * Verify a page as read from the device: not all zero, check, type, own number, then the shape rules of its type (for
+ * tree pages: counts, slots and items inside the page, keys strictly ascending, value sizes; for groups and tables:
+ * ranges).
  */
-enum knot_page_fault knot_page_verify(const struct knot_seal *seal, const void *page, uint64_t page_no, enum knot_page_type type);
+enum knot_page_fault knot_page_verify(const struct knot_seal *seal, const void *page, uint64_t page_no,
+				      enum knot_page_type type);
 
 /* The shape rules alone (fuzzing, fsck). */
 enum knot_page_fault knot_page_verify_shape(const void *page, enum knot_page_type type);

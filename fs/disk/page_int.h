@@ -6,8 +6,8 @@
 #include "fs/disk/page.h"
 
 /*
- * What a superblock of our own version, without unknown features, breaks of the rules of format.h: a few words for messages, or NULL.
- * It looks at the page's own bytes only.
+ * What a superblock of our own version, without unknown features, breaks of the rules of format.h: a few words for
+ * messages, or NULL. It looks at the page's own bytes only.
  */
 const char *knot_super_problem(const struct knot_disk_superblock *disk);
 

@@ -2,14 +2,18 @@
 /*
  * The shape rules of each page type: what may be relied upon by code that reads a verified page.
  *
- * Invariant: these functions read only the page's 4096 bytes, whatever those hold, and end after a number of steps that 4096 bounds.
+ * Invariant: these functions read only the page's 4096 bytes, whatever those hold, and end after a number of steps
+ * that 4096 bounds.
  */
 #include "fs/disk/page_int.h"
 #include "fs/util/endian.h"
 
 #include <string.h>
 
-/* Bits of a group's first pages that are never free: the header, and as many check pages as the smallest entries need. */
+/*
+ * Bits of a group's first pages that are never free: the header, and as many check pages as the smallest entries
+ * need.
+ */
 #define GROUP_FIXED_LAST (KNOT_GROUP_CHECKS_AT + KNOT_GROUP_CHECK_PAGES(KNOT_CHECK_BYTES_CRC32C) - 1u)
 
 static bool bit_is_set(const uint8_t *bits, uint32_t bit)
@@ -112,7 +116,10 @@ static bool take_bytes(struct tree_use *use, uint32_t from, uint32_t to)
 	return true;
 }
 
-/* The size of the item at `at`, whose key suffix has `key_bytes`; 0 when it is malformed or does not end inside the page. */
+/*
+ * The size of the item at `at`, whose key suffix has `key_bytes`; 0 when it is malformed or does not end inside the
+ * page.
+ */
 static uint32_t item_bytes(const uint8_t *bytes, uint32_t at, uint32_t key_bytes, bool is_leaf)
 {
 	uint32_t room = KNOT_PAGE_BYTES - at;

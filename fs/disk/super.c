@@ -3,9 +3,10 @@
  * Reading and writing the superblock.
  *
  * Invariants
- *  (1) The copies are written spare first, then the primary, with a flush after each: at any instant one of them is whole.
- *  (2) The spare counts only where the primary is ours and damaged, unreadable or wiped with zeros. A primary that holds
- *      something else belongs to somebody else, even if our spare is still there.
+ *  (1) The copies are written spare first, then the primary, with a flush after each: at any instant one of them is
+ *      whole.
+ *  (2) The spare counts only where the primary is ours and damaged, unreadable or wiped with zeros. A primary that
+ *      holds something else belongs to somebody else, even if our spare is still there.
  *
  * If power fails between the two writes: the primary is whole and older; fsck brings the spare in line.
  */
