@@ -2,32 +2,35 @@
 /*
  * Pages for file data.
  *
- * Where: at `near` if that is free, so that files grow in place; else the first long enough run behind it in the group. New files, and
- * what finds no room near, go to the *data cursor*, which moves on: what is written one after the other lies side by side. When the
- * cursor's group is used up, groups that have been used before come first (the image has their bytes already), and a
- * group that was never used comes before those that are nearly full. Clusters with tree pages are passed over until nothing else is left.
+ * Where: at `near` if that is free, so that files grow in place; else the first long enough run behind it in the
+ * group. New files, and what finds no room near, go to the *data cursor*, which moves on: what is written one after
+ * the other lies side by side. When the cursor's group is used up, groups that have been used before come first (the
+ * image has their bytes already), and a group that was never used comes before those that are nearly full. Clusters
+ * with tree pages are passed over until nothing else is left.
  *
  * Invariants
- *  (1) A page is handed out only when its bit is clear and it is not busy; it is busy or its bit is set before the call returns.
+ *  (1) A page is handed out only when its bit is clear and it is not busy; it is busy or its bit is set before the
+ *      call returns.
  *  (2) knot_space_place() changes nothing that is logged.
- *  (3) run_max of a group is never less than its longest usable run outside tree clusters: whatever makes pages usable there resets it.
+ *  (3) run_max of a group is never less than its longest usable run outside tree clusters: whatever makes pages
+ *      usable there resets it.
  */
 #include "fs/space/space_int.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define GROUPS_TRIED_MAX 8u
+#define GROUPS_TRIED_MAX  8u
 #define GROUP_ROOMY_PAGES (KNOT_GROUP_PAGES / 8u)
 
 struct search {
 	struct knot_space *space;
 	struct knot_mtr *mtr;
-	uint64_t groups;      /* that may be used, implicit ones included */
+	uint64_t groups; /* that may be used, implicit ones included */
 	uint32_t want;
-	bool tree_too;        /* use clusters of the tree as well */
+	bool tree_too; /* use clusters of the tree as well */
 	uint64_t best_page;
-	uint32_t best;        /* pages there; 0: none yet */
+	uint32_t best; /* pages there; 0: none yet */
 	uint64_t words[KNOT_GROUP_WORDS];
 };
 
@@ -106,8 +109,12 @@ static int look_near(struct search *s, uint64_t near, bool *exact)
 	return 0;
 }
 
-/* Groups behind the cursor's, round to it, that have `usable_min` usable pages and may have the run; at most `tries_max` of them. */
-static int look_around(struct search *s, uint32_t usable_min, uint32_t run_min, uint64_t begin, uint64_t end, uint64_t tries_max)
+/*
+ * Groups behind the cursor's, round to it, that have `usable_min` usable pages and may have the run; at most
+ * `tries_max` of them.
+ */
+static int look_around(struct search *s, uint32_t usable_min, uint32_t run_min, uint64_t begin, uint64_t end,
+		       uint64_t tries_max)
 {
 	uint64_t count = end - begin;
 	uint64_t start = knot_group_of(s->space->data_cursor);
@@ -139,7 +146,8 @@ static int look_everywhere(struct search *s)
 	    (group >= used || space->groups[group].run_max >= s->want))
 		err = look_in_group(s, group, knot_group_bit(space->data_cursor));
 	if (!err && !is_found(s))
-		err = look_around(s, s->want > GROUP_ROOMY_PAGES ? s->want : GROUP_ROOMY_PAGES, s->want, 0, used, GROUPS_TRIED_MAX);
+		err = look_around(s, s->want > GROUP_ROOMY_PAGES ? s->want : GROUP_ROOMY_PAGES, s->want, 0, used,
+				  GROUPS_TRIED_MAX);
 	if (!err && !is_found(s))
 		err = look_around(s, s->want, s->want, used, s->groups, s->groups - used);
 	if (!err && !is_found(s))
@@ -153,7 +161,8 @@ static int look_everywhere(struct search *s)
 	return err;
 }
 
-static int find(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no, uint32_t *got)
+static int find(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no,
+		uint32_t *got)
 {
 	struct search s = { .space = space, .mtr = mtr, .groups = knot_group_reach(space), .want = want };
 	bool exact = false;
@@ -182,7 +191,8 @@ static int find(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, u
 	return 0;
 }
 
-int knot_space_alloc_data(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no, uint32_t *got)
+int knot_space_alloc_data(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want,
+			  uint64_t *page_no, uint32_t *got)
 {
 	struct knot_group_edit edit;
 	uint64_t found;
@@ -204,7 +214,8 @@ int knot_space_alloc_data(struct knot_space *space, struct knot_mtr *mtr, uint64
 	return 0;
 }
 
-int knot_space_place(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no, uint32_t *got)
+int knot_space_place(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no,
+		     uint32_t *got)
 {
 	uint64_t found;
 	uint32_t count;
@@ -256,8 +267,9 @@ static int check_release(struct knot_space *space, uint64_t page_no, uint32_t co
 			return 0;
 	}
 	knot_message(space->messages, KNOT_ERROR,
-		     "pages %" PRIu64 " to %" PRIu64 ": to be freed, but no file and no tree page may be there. Run fsck.knotfs", page_no,
-		     page_no + count - 1u);
+		     "pages %" PRIu64 " to %" PRIu64
+		     ": to be freed, but no file and no tree page may be there. Run fsck.knotfs",
+		     page_no, page_no + count - 1u);
 	return -EUCLEAN;
 }
 

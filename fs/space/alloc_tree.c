@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages for the tree, from clusters of 64 that hold nothing else while there is room: the tree is read by the cluster.
+ * Pages for the tree, from clusters of 64 that hold nothing else while there is room: the tree is read by the
+ * cluster.
  *
- * Order: the cluster of `near`; the cluster that gave the last page; in their groups a cluster of the tree with a quarter free, then
- * a wholly free one; a wholly free one elsewhere; any page. Wholly free clusters are taken from the group's end: data is placed
- * from its beginning.
+ * Order: the cluster of `near`; the cluster that gave the last page; in their groups a cluster of the tree with a
+ * quarter free, then a wholly free one; a wholly free one elsewhere; any page. Wholly free clusters are taken from
+ * the group's end: data is placed from its beginning.
  *
  * Invariant
  *  (1) A cluster that a tree page is taken from gets its tree bit; it loses it when it is wholly free (group.c (4)).
@@ -12,13 +13,13 @@
 #include "fs/space/space_int.h"
 
 #define CLUSTER_ROOMY_PAGES (KNOT_CLUSTER_PAGES / 4u)
-#define GROUPS_TRIED_MAX 16u
-#define NONE UINT64_MAX
+#define GROUPS_TRIED_MAX    16u
+#define NONE                UINT64_MAX
 
 struct search {
 	struct knot_space *space;
 	struct knot_mtr *mtr;
-	uint64_t found;       /* NONE: nothing yet */
+	uint64_t found; /* NONE: nothing yet */
 	uint64_t words[KNOT_GROUP_WORDS];
 	uint8_t tree_clusters[KNOT_GROUP_CLUSTERS / 8u];
 };

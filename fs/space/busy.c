@@ -5,20 +5,21 @@
  *   usable --place--> placed --settle--> in use --release--> freed (mtr open) --commit--> freed --reap--> usable
  *                       `---unplace---> usable                   `---give up---> in use
  *
- * A bit map for each group that has any, so that placing, settling and unplacing in any pieces costs no memory and can't fail;
- * and a list of the freed ranges in the order of their LSNs.
+ * A bit map for each group that has any, so that placing, settling and unplacing in any pieces costs no memory and
+ * can't fail; and a list of the freed ranges in the order of their LSNs.
  *
  * Invariants
  *  (1) A page is busy exactly while it is in one of the states `placed` and `freed`. Its bit is then clear.
  *  (2) placed + waiting = the busy bits of all groups.
- *  (3) The freed list is ordered by lsn. A range leaves it only when its lsn is committed, when no reader that began before the
- *      commit of its release is left, and when the cache has no copy of it and no write of it is under way.
- *  (4) A reader's ticket is the epoch at its start. A release stamps its range with an epoch such that every reader that is
- *      active then has a ticket of at most the stamp. Readers that begin later have a higher ticket, unless the window of epochs
- *      is full: then they are waited for as well.
+ *  (3) The freed list is ordered by lsn. A range leaves it only when its lsn is committed, when no reader that began
+ *      before the commit of its release is left, and when the cache has no copy of it and no write of it is under
+ *      way.
+ *  (4) A reader's ticket is the epoch at its start. A release stamps its range with an epoch such that every reader
+ *      that is active then has a ticket of at most the stamp. Readers that begin later have a higher ticket, unless
+ *      the window of epochs is full: then they are waited for as well.
  *
- * If power fails: all of this is forgotten. Placed pages are free on the medium, and nothing maps them. Freed pages are free if the
- * release is in the log, else in use and unchanged, because of (3).
+ * If power fails: all of this is forgotten. Placed pages are free on the medium, and nothing maps them. Freed pages
+ * are free if the release is in the log, else in use and unchanged, because of (3).
  */
 #include "fs/space/space_int.h"
 

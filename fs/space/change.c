@@ -3,10 +3,10 @@
  * What the open mini-transaction has changed in memory, beside the pages: undone when it is given up.
  *
  * Invariants
- *  (1) Counts in memory always equal those of the logged pages as the open mtr sees them. So giving up, which restores the pages,
- *      undoes the ops, the latest first.
- *  (2) Nothing is freed for good before the commit: a released range is busy from the moment of its release on, and joins the list of
- *      those that wait for a durable LSN when the mtr commits.
+ *  (1) Counts in memory always equal those of the logged pages as the open mtr sees them. So giving up, which
+ *      restores the pages, undoes the ops, the latest first.
+ *  (2) Nothing is freed for good before the commit: a released range is busy from the moment of its release on, and
+ *      joins the list of those that wait for a durable LSN when the mtr commits.
  *  (3) Only one mtr that writes is open at a time (transaction lock), so one struct serves all.
  */
 #include "fs/space/space_int.h"

@@ -27,12 +27,13 @@ static struct part first_part(const struct knot_space *space, uint64_t page_no, 
 	return part;
 }
 
-static int open_part(struct knot_space *space, struct knot_mtr *mtr, uint64_t page_no, const struct part *part, struct knot_page **page)
+static int open_part(struct knot_space *space, struct knot_mtr *mtr, uint64_t page_no, const struct part *part,
+		     struct knot_page **page)
 {
 	if (knot_group_of(page_no) < space->groups_initialised)
 		return knot_mtr_page(mtr, part->check_page, KNOT_PAGE_CHECKS, 0, page);
-	knot_message(space->messages, KNOT_ERROR, "page %" PRIu64 ": has no check value, its group was never used. Run fsck.knotfs",
-		     page_no);
+	knot_message(space->messages, KNOT_ERROR,
+		     "page %" PRIu64 ": has no check value, its group was never used. Run fsck.knotfs", page_no);
 	return -EUCLEAN;
 }
 
@@ -43,7 +44,8 @@ static knot_le32 *entries_of(struct knot_page *page, uint32_t index)
 	return (knot_le32 *)(void *)checks->entries + index;
 }
 
-int knot_space_set_checks(struct knot_space *space, struct knot_mtr *mtr, uint64_t page_no, uint32_t count, const uint32_t *checks)
+int knot_space_set_checks(struct knot_space *space, struct knot_mtr *mtr, uint64_t page_no, uint32_t count,
+			  const uint32_t *checks)
 {
 	struct knot_page *page;
 
@@ -65,7 +67,8 @@ int knot_space_set_checks(struct knot_space *space, struct knot_mtr *mtr, uint64
 	return 0;
 }
 
-int knot_space_get_checks(struct knot_space *space, struct knot_mtr *mtr, uint64_t page_no, uint32_t count, uint32_t *checks)
+int knot_space_get_checks(struct knot_space *space, struct knot_mtr *mtr, uint64_t page_no, uint32_t count,
+			  uint32_t *checks)
 {
 	for (uint32_t done = 0; done < count;) {
 		struct part part = first_part(space, page_no + done, count - done);

@@ -3,12 +3,14 @@
  * Groups: loading, initialising, changing bits.
  *
  * Invariants
- *  (1) Bits and free_pages of the header and the group's entry in the group table change in one mini-transaction, and memory with
- *      them (change.c). A group whose header, entry and memory disagree is damaged: it is given up, nothing is allocated there.
- *  (2) When a header is first used after opening, free_pages is the number of its clear bits, the entry's free_clusters that of its
- *      zero words, and all fixed pages are in use. So counts can't leave their range; knot_group_plan() looks again all the same.
- *  (3) Groups are initialised in ascending order: header, all check pages, entry and groups_initialised in one mtr. Nothing fixed but
- *      header and check pages lies in a group that is not initialised.
+ *  (1) Bits and free_pages of the header and the group's entry in the group table change in one mini-transaction,
+ *      and memory with them (change.c). A group whose header, entry and memory disagree is damaged: it is given up,
+ *      nothing is allocated there.
+ *  (2) When a header is first used after opening, free_pages is the number of its clear bits, the entry's
+ *      free_clusters that of its zero words, and all fixed pages are in use. So counts can't leave their range;
+ *      knot_group_plan() looks again all the same.
+ *  (3) Groups are initialised in ascending order: header, all check pages, entry and groups_initialised in one mtr.
+ *      Nothing fixed but header and check pages lies in a group that is not initialised.
  *  (4) A cluster's tree bit is clear when the cluster is wholly free.
  *
  * If power fails: every change here is part of a mini-transaction; recovery has all of it or nothing.
@@ -19,7 +21,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-_Static_assert(sizeof(((struct knot_disk_group *)0)->bitmap) == KNOT_GROUP_WORDS * 8u, "the bitmap has a word for each cluster");
+_Static_assert(sizeof(((struct knot_disk_group *)0)->bitmap) == KNOT_GROUP_WORDS * 8u,
+	       "the bitmap has a word for each cluster");
 
 static uint32_t overhead_pages(const struct knot_space *space)
 {
@@ -49,7 +52,8 @@ uint64_t knot_group_reach(const struct knot_space *space)
 uint32_t knot_group_usable(const struct knot_space *space, uint64_t group)
 {
 	const struct knot_space_group *g = &space->groups[group];
-	uint32_t free_pages = group < space->groups_initialised ? g->free_pages : knot_group_implicit_free(space, group);
+	uint32_t free_pages = group < space->groups_initialised ? g->free_pages
+								: knot_group_implicit_free(space, group);
 
 	return g->bad || free_pages < g->busy_pages ? 0 : free_pages - g->busy_pages;
 }
@@ -129,7 +133,8 @@ static void give_up(struct knot_space *space, uint64_t group, const char *why)
 	g->free_pages = 0;
 	g->free_clusters = 0;
 	knot_message(space->messages, KNOT_ERROR,
-		     "page %" PRIu64 " (group header): %s; nothing is allocated or freed in group %" PRIu64 " any more. Run fsck.knotfs",
+		     "page %" PRIu64 " (group header): %s; nothing is allocated or freed in group %" PRIu64
+		     " any more. Run fsck.knotfs",
 		     group * KNOT_GROUP_PAGES + KNOT_GROUP_HEADER_AT, why, group);
 }
 
@@ -176,7 +181,8 @@ int knot_group_open(struct knot_space *space, struct knot_mtr *mtr, uint64_t gro
 		return err;
 	g->misses = 0;
 	header = knot_page_data(found);
-	if (knot_get64(header->group_no) != group || knot_get32(header->pages) != knot_super_group_pages(space->super, group))
+	if (knot_get64(header->group_no) != group ||
+	    knot_get32(header->pages) != knot_super_group_pages(space->super, group))
 		why = "belongs to another group";
 	else if (knot_get32(header->free_pages) != g->free_pages)
 		why = "its count of free pages is not the group table's";
@@ -191,7 +197,8 @@ int knot_group_open(struct knot_space *space, struct knot_mtr *mtr, uint64_t gro
 	return 0;
 }
 
-int knot_group_map(struct knot_space *space, struct knot_mtr *mtr, uint64_t group, uint64_t *words, uint8_t *tree_clusters)
+int knot_group_map(struct knot_space *space, struct knot_mtr *mtr, uint64_t group, uint64_t *words,
+		   uint8_t *tree_clusters)
 {
 	const uint64_t *busy = space->groups[group].busy;
 
@@ -242,7 +249,8 @@ static int open_entry(struct knot_space *space, struct knot_mtr *mtr, uint64_t g
 	if (knot_get16(entry->free_pages) == g->free_pages && knot_get16(entry->free_clusters) == g->free_clusters)
 		return 0;
 	knot_message(space->messages, KNOT_ERROR,
-		     "page %" PRIu64 " (group table): the entry of group %" PRIu64 " is not what was read when the volume was opened. Run fsck.knotfs",
+		     "page %" PRIu64 " (group table): the entry of group %" PRIu64
+		     " is not what was read when the volume was opened. Run fsck.knotfs",
 		     table_page_no(space, group), group);
 	return -EUCLEAN;
 }
@@ -278,19 +286,14 @@ static int initialise(struct knot_space *space, struct knot_mtr *mtr)
 	int err;
 
 	err = knot_space_state_page(space, mtr, &state);
-	if (!err && group % KNOT_GROUPS_PER_TABLE_PAGE)
+	if (!err)
 		err = knot_mtr_page(mtr, table_page_no(space, group), KNOT_PAGE_GROUP_TABLE, 0, &table);
 	if (!err)
 		err = knot_change_reserve(space, mtr, 1);
 	if (!err)
 		err = knot_space_touch(mtr, state);
-	if (err)
-		return err;
-	/* a table page that no initialised group uses was never written */
-	if (group % KNOT_GROUPS_PER_TABLE_PAGE)
+	if (!err)
 		err = knot_space_touch(mtr, table);
-	else
-		err = knot_mtr_new_page(mtr, table_page_no(space, group), KNOT_PAGE_GROUP_TABLE, &table);
 	for (uint32_t i = 0; !err && i < space->super->group_check_pages; i++)
 		err = knot_mtr_new_page(mtr, first + KNOT_GROUP_CHECKS_AT + i, KNOT_PAGE_CHECKS, &checks);
 	if (!err)
@@ -327,13 +330,13 @@ int knot_group_require(struct knot_space *space, struct knot_mtr *mtr, uint64_t 
 static int wrong_bits(struct knot_space *space, enum knot_space_op_kind kind, uint64_t page_no, uint32_t count)
 {
 	knot_message(space->messages, KNOT_ERROR,
-		     "pages %" PRIu64 " to %" PRIu64 ": %s, but the group header says otherwise. Run fsck.knotfs", page_no, page_no + count - 1u,
-		     kind == KNOT_OP_RELEASE ? "to be freed" : "to be taken into use");
+		     "pages %" PRIu64 " to %" PRIu64 ": %s, but the group header says otherwise. Run fsck.knotfs",
+		     page_no, page_no + count - 1u, kind == KNOT_OP_RELEASE ? "to be freed" : "to be taken into use");
 	return -EUCLEAN;
 }
 
-int knot_group_plan(struct knot_space *space, struct knot_mtr *mtr, enum knot_space_op_kind kind, uint64_t page_no, uint32_t count,
-		    struct knot_group_edit *edit)
+int knot_group_plan(struct knot_space *space, struct knot_mtr *mtr, enum knot_space_op_kind kind, uint64_t page_no,
+		    uint32_t count, struct knot_group_edit *edit)
 {
 	bool release = kind == KNOT_OP_RELEASE;
 	uint64_t group = knot_group_of(page_no);
@@ -361,7 +364,8 @@ int knot_group_plan(struct knot_space *space, struct knot_mtr *mtr, enum knot_sp
 	}
 	if (release ? g->free_pages + count > knot_group_implicit_free(space, group) : g->free_pages < count)
 		return wrong_bits(space, kind, page_no, count);
-	if ((int)g->free_clusters + clusters_delta < 0 || (int)g->free_clusters + clusters_delta > (int)KNOT_GROUP_CLUSTERS)
+	if ((int)g->free_clusters + clusters_delta < 0 ||
+	    (int)g->free_clusters + clusters_delta > (int)KNOT_GROUP_CLUSTERS)
 		return wrong_bits(space, kind, page_no, count);
 
 	err = knot_change_reserve(space, mtr, 1);
@@ -372,7 +376,9 @@ int knot_group_plan(struct knot_space *space, struct knot_mtr *mtr, enum knot_sp
 	if (err)
 		return err;
 	edit->entry = entry_of(table, group);
-	edit->op = (struct knot_space_op){ .kind = kind, .count = count, .page_no = page_no, .clusters_delta = clusters_delta };
+	edit->op = (struct knot_space_op){
+		.kind = kind, .count = count, .page_no = page_no, .clusters_delta = clusters_delta
+	};
 	return 0;
 }
 

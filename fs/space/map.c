@@ -77,7 +77,8 @@ uint32_t knot_map_zero_words(const uint64_t *words)
 	return zeros;
 }
 
-void knot_map_find_run(const uint64_t *words, uint32_t from, uint32_t end, uint32_t want, uint32_t *at, uint32_t *length)
+void knot_map_find_run(const uint64_t *words, uint32_t from, uint32_t end, uint32_t want, uint32_t *at,
+		       uint32_t *length)
 {
 	uint32_t best = 0;
 	uint32_t best_at = 0;

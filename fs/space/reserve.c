@@ -3,9 +3,9 @@
  * Reservations: what the daemon has answered can't fail for lack of space.
  *
  * Invariant
- *  (1) available = free - placed - waiting - reserved - pool, or 0 when that is negative. A page moves from `reserved` to
- *      placed (or to in use) when its owner gives the reservation back in the same critical section; settling and
- *      releasing change none of the sum; reaping adds to it.
+ *  (1) available = free - placed - waiting - reserved - pool, or 0 when that is negative. A page moves from
+ *      `reserved` to placed (or to in use) when its owner gives the reservation back in the same critical section;
+ *      settling and releasing change none of the sum; reaping adds to it.
  *
  * The pool is 1/256 of the volume, at least 64 pages and at most 4096.
  */

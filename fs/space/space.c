@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening and closing: the counts of all groups are read from the group table, no group is. README.md has the whole. */
+/*
+ * Opening and closing: the counts of all groups are read from the group table, no group is. README.md has the
+ * whole.
+ */
 #include "fs/space/space_int.h"
 #include "fs/util/endian.h"
 
@@ -7,19 +10,22 @@
 #include <stdlib.h>
 
 #define TABLE_PAGES_READ_MAX 64u
-#define POOL_PAGES_MIN 64u
-#define POOL_PAGES_MAX 4096u
-#define POOL_SHARE 256u
+#define POOL_PAGES_MIN       64u
+#define POOL_PAGES_MAX       4096u
+#define POOL_SHARE           256u
 
 static int damaged(const struct knot_space *space, uint64_t page_no, enum knot_page_type type, const char *why)
 {
-	knot_message(space->messages, KNOT_ERROR, "page %" PRIu64 " (%s): %s. Run fsck.knotfs", page_no, knot_page_type_name(type), why);
+	knot_message(space->messages, KNOT_ERROR, "page %" PRIu64 " (%s): %s. Run fsck.knotfs", page_no,
+		     knot_page_type_name(type), why);
 	return -EUCLEAN;
 }
 
-static int read_pages(struct knot_space *space, uint64_t page_no, uint32_t count, enum knot_page_type type, uint8_t *buffer)
+static int read_pages(struct knot_space *space, uint64_t page_no, uint32_t count, enum knot_page_type type,
+		      uint8_t *buffer)
 {
-	int err = knot_device_read(knot_txn_device(space->txn), buffer, (size_t)count * KNOT_PAGE_BYTES, page_no * KNOT_PAGE_BYTES);
+	int err = knot_device_read(knot_txn_device(space->txn), buffer, (size_t)count * KNOT_PAGE_BYTES,
+				   page_no * KNOT_PAGE_BYTES);
 
 	if (err)
 		return err;
@@ -49,7 +55,9 @@ static int check_initialised(struct knot_space *space)
 	bad = bad || is_implicit(space, super->group_table_page, super->group_table_pages);
 	for (uint32_t i = 0; i < super->segment_count; i++)
 		bad = bad || is_implicit(space, super->segments[i].page_no, super->segments[i].pages);
-	return bad ? damaged(space, super->state_page, KNOT_PAGE_STATE, "the number of initialised groups can't be right") : 0;
+	return bad ? damaged(space, super->state_page, KNOT_PAGE_STATE,
+			     "the number of initialised groups can't be right")
+		   : 0;
 }
 
 static int read_state(struct knot_space *space, uint8_t *buffer)
@@ -71,9 +79,10 @@ static int take_entry(struct knot_space *space, uint64_t group, const struct kno
 	g->free_clusters = knot_get16(entry->free_clusters);
 	g->run_max = KNOT_GROUP_PAGES;
 	if (g->free_pages > knot_group_implicit_free(space, group) ||
-	    g->free_clusters > knot_group_implicit_clusters(space, group) || g->free_clusters * KNOT_CLUSTER_PAGES > g->free_pages)
-		return damaged(space, space->super->group_table_page + group / KNOT_GROUPS_PER_TABLE_PAGE, KNOT_PAGE_GROUP_TABLE,
-			       "a count of free pages is out of range");
+	    g->free_clusters > knot_group_implicit_clusters(space, group) ||
+	    g->free_clusters * KNOT_CLUSTER_PAGES > g->free_pages)
+		return damaged(space, space->super->group_table_page + group / KNOT_GROUPS_PER_TABLE_PAGE,
+			       KNOT_PAGE_GROUP_TABLE, "a count of free pages is out of range");
 	space->free += g->free_pages;
 	/* new files begin where most room is */
 	if (g->free_pages > space->groups[knot_group_of(space->data_cursor)].free_pages)
@@ -88,7 +97,8 @@ static int read_table(struct knot_space *space, uint8_t *buffer)
 	uint64_t group = 0;
 
 	for (uint64_t at = 0; at < table_pages; at += TABLE_PAGES_READ_MAX) {
-		uint32_t count = table_pages - at < TABLE_PAGES_READ_MAX ? (uint32_t)(table_pages - at) : TABLE_PAGES_READ_MAX;
+		uint32_t count = table_pages - at < TABLE_PAGES_READ_MAX ? (uint32_t)(table_pages - at)
+									 : TABLE_PAGES_READ_MAX;
 		int err = read_pages(space, space->super->group_table_page + at, count, KNOT_PAGE_GROUP_TABLE, buffer);
 
 		if (err)
@@ -117,7 +127,8 @@ static void count_pages(struct knot_space *space)
 		fixed += super->segments[i].pages;
 	space->total = whole > fixed ? whole - fixed : 0;
 	if (implicit)
-		space->free += (implicit - 1u) * knot_group_implicit_free(space, 0) + knot_group_implicit_free(space, last);
+		space->free +=
+			(implicit - 1u) * knot_group_implicit_free(space, 0) + knot_group_implicit_free(space, last);
 
 	space->pool = space->total / POOL_SHARE;
 	if (space->pool < POOL_PAGES_MIN)

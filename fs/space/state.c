@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Counters of the state page. Each is read and written there, in the mini-transaction of the operation that changes it. */
+/*
+ * Counters of the state page. Each is read and written there, in the mini-transaction of the operation that
+ * changes it.
+ */
 #include "fs/space/space_int.h"
 #include "fs/util/endian.h"
 
@@ -21,8 +24,8 @@ int knot_space_touch(struct knot_mtr *mtr, struct knot_page *page)
 
 static int damaged(struct knot_space *space, const char *what)
 {
-	knot_message(space->messages, KNOT_ERROR, "page %" PRIu64 " (state): %s is out of range. Run fsck.knotfs", space->super->state_page,
-		     what);
+	knot_message(space->messages, KNOT_ERROR, "page %" PRIu64 " (state): %s is out of range. Run fsck.knotfs",
+		     space->super->state_page, what);
 	return -EUCLEAN;
 }
 
@@ -42,12 +45,13 @@ int knot_space_state_page(struct knot_space *space, struct knot_mtr *mtr, struct
 }
 
 /* Errors: -EUCLEAN it would leave its range. */
-static int add_to(struct knot_space *space, struct knot_mtr *mtr, struct knot_page *page, knot_le64 *counter, int delta, const char *what)
+static int add_to(struct knot_space *space, struct knot_mtr *mtr, struct knot_page *page, knot_le64 *counter, int delta,
+		  const char *what)
 {
 	uint64_t value = knot_get64(*counter);
 	int err;
 
-	if (delta < 0 ? value < (uint64_t)-(int64_t)delta : value > INT64_MAX - (uint64_t)delta)
+	if (delta < 0 ? value < (uint64_t) - (int64_t)delta : value > INT64_MAX - (uint64_t)delta)
 		return damaged(space, what);
 	err = knot_space_touch(mtr, page);
 	if (err)
