@@ -20,7 +20,9 @@
 #define LOG_DEFAULT_SHARE     16u
 #define LOG_DEFAULT_MIN_PAGES (1u << 20 >> KNOT_PAGE_SHIFT)
 #define LOG_DEFAULT_MAX_PAGES (64u << 20 >> KNOT_PAGE_SHIFT)
-#define LOG_GROUPS            (KNOT_LOG_SEGMENTS_MAX + 2u) /* looked at for a place: bounds the groups that are written */
+
+/* Groups that are looked at for a place of the log: bounds those that are written. */
+#define LOG_GROUPS (KNOT_LOG_SEGMENTS_MAX + 2u)
 
 struct gap {
 	uint64_t page_no;
