@@ -2,6 +2,7 @@
 """The file systems that are compared: how each is made, mounted and unmounted. All else is the same for all."""
 import os
 import subprocess
+import sys
 import time
 
 from workdir import Failure, command, end_daemons, loops_of, mounts_at, pids_with
@@ -16,12 +17,14 @@ class Peer:
 
     name = ""
     program = None  # the daemon, if there is one
+    wants_image = True  # mkfs wants the image file to exist already
 
     def __init__(self, work, options):
         self.work = work
         self.options = options
         self.image = os.path.join(work.image_root, self.name + ".img")
         self.point = os.path.join(work.mount_root, self.name)
+        self.warned = False
         self.extra = options.mount_options.get(self.name)
 
     def missing(self):
@@ -31,19 +34,36 @@ class Peer:
     def make(self):
         """A fresh volume, mounted."""
         os.makedirs(self.point, exist_ok=True)
-        with open(self.image, "wb") as file:
-            if self.options.prealloc:
-                os.posix_fallocate(file.fileno(), 0, self.options.size_bytes)
-            elif self.keeps_image():
-                os.truncate(self.image, self.options.size_bytes)
-        if not self.options.prealloc and not self.keeps_image():
-            os.unlink(self.image)
+        if self.options.prealloc:
+            self.write_image()
+        elif self.wants_image:
+            with open(self.image, "wb") as file:
+                file.truncate(self.options.size_bytes)
         self.mkfs()
+        if self.options.prealloc and not self.is_allocated() and not self.warned:
+            self.warned = True
+            print(f"{self.name}: mkfs or the file system gave back blocks of the image", file=sys.stderr)
         self.mount()
 
-    def keeps_image(self):
-        """Whether mkfs wants the image file to exist already."""
-        return True
+    def prepare(self):
+        """What may be done once, before the first round."""
+        if self.options.prealloc:
+            self.write_image()
+
+    def write_image(self):
+        """Every block of the image written, once a run. Not zeros, which somebody below might elide."""
+        if os.path.exists(self.image) and self.is_allocated():
+            return
+        block = os.urandom(1 << 20)
+        with open(self.image, "wb") as file:
+            for _ in range(self.options.size_bytes >> 20):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def is_allocated(self):
+        status = os.stat(self.image)
+        return status.st_blocks * 512 >= status.st_size
 
     def unmount(self):
         self.run_umount()
@@ -74,7 +94,7 @@ class Peer:
             time.sleep(0.01)
 
     def remove(self):
-        """Whatever state it is in: unmounted, no daemon, no loop device, no image. Never fails."""
+        """Whatever state it is in: unmounted, no daemon, no loop device, no sparse image. Never fails."""
         try:
             if self.point in mounts_at(self.point):
                 self.run_umount()
@@ -85,7 +105,8 @@ class Peer:
         try:
             for device in loops_of(self.image):
                 subprocess.run(["losetup", "-d", device], capture_output=True, check=False)
-            os.unlink(self.image)
+            if not self.options.prealloc:
+                os.unlink(self.image)
         except (Failure, FileNotFoundError):
             pass
 
@@ -123,8 +144,10 @@ class Ext4(Peer):
         return ["mkfs.ext4", "losetup"]
 
     def mkfs(self):
-        # mkfs.ext4 punches holes into the image unless told not to, which would undo a preallocation.
-        command("mkfs.ext4", "-q", "-F", *(["-E", "nodiscard"] if self.options.prealloc else []), self.image)
+        # By itself mkfs.ext4 empties the image by punching holes, and so has no inode tables to zero. In an image that stays
+        # written it zeroes them here, else the kernel would do that while we measure.
+        extra = ["-E", "nodiscard,lazy_itable_init=0"] if self.options.prealloc else []
+        command("mkfs.ext4", "-q", "-F", *extra, self.image)
 
     def mount(self):
         if not self.options.loop_dio:
@@ -164,6 +187,7 @@ class Fuse2fs(Peer):
 class Knotfs(Peer):
     name = "knotfs"
     program = "knotfs"
+    wants_image = False
 
     def tools(self):
         folder = self.options.build_dir
@@ -173,9 +197,6 @@ class Knotfs(Peer):
         if not self.options.build_dir:
             return "no build found, say --build-dir DIR"
         return super().missing()
-
-    def keeps_image(self):
-        return False
 
     def mkfs(self):
         mkfs = self.tools()[0]

@@ -14,6 +14,14 @@ class Results:
     def add(self, row, peer, sample):
         self.samples.setdefault(row, {}).setdefault(peer, []).append(sample)
 
+    def add_failures(self, other):
+        """Of other rounds, whose times don't count."""
+        for row, peers in other.samples.items():
+            for peer, samples in peers.items():
+                for sample in samples:
+                    if sample.error:
+                        self.add(row, peer, sample)
+
     def failure(self, row, peer):
         """The first reason why this peer failed the row, or ''. One failed round fails the row."""
         return next((sample.error for sample in self.samples[row].get(peer, ()) if sample.error), "")
