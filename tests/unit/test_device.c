@@ -50,7 +50,7 @@ static int drop_image(void **state)
 
 static void *aligned(size_t len_bytes, int fill)
 {
-	void *buffer;
+	void *buffer = NULL;
 
 	assert_int_equal(posix_memalign(&buffer, 4096, len_bytes), 0);
 	memset(buffer, fill, len_bytes);
