@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ordered map: one B+tree over pages for all metadata. Keys are fixed 29-byte strings in memcmp order, values up to 960 bytes.
+ * The ordered map: one B+tree over pages for all metadata. Keys are fixed 29-byte strings in memcmp order, values up to
+ * 960 bytes.
  *
- * All calls are made inside a mini-transaction with the transaction lock held. Those that change the tree may have changed pages when they fail;
- * the caller then gives the mini-transaction up (knot_mtr_finish with the error), which undoes all.
+ * All calls are made inside a mini-transaction with the transaction lock held. Those that change the tree may have
+ * changed pages when they fail; the caller then gives the mini-transaction up (knot_mtr_finish with the error), which
+ * undoes all.
  *
- * Generations: when a page is changed for the first time since it was clean, its generation becomes knot_mtr_generation() and
- * its parent's child reference follows (so the parent is changed too, up to the root, whose generation is in the state page). A page that
- * is reached with another generation than its parent says is stale: -EUCLEAN.
+ * Generations: when a page is changed for the first time since it was clean, its generation becomes knot_mtr_generation()
+ * and its parent's child reference follows (so the parent is changed too, up to the root, whose generation is in the
+ * state page). A page that is reached with another generation than its parent says is stale: -EUCLEAN.
  */
 #ifndef KNOT_TREE_TREE_H
 #define KNOT_TREE_TREE_H
@@ -34,30 +36,36 @@ int knot_tree_open(struct knot_txn *txn, struct knot_space *space, struct knot_t
 void knot_tree_close(struct knot_tree *tree);
 
 /*
- * Look a key up. `*value` points into the page and is good until the next change in, or the end of, this mini-transaction.
- * Errors: -ENOENT, -KNOT_EMISS, -EUCLEAN.
+ * Look a key up. `*value` points into the page and is good until the next change in, or the end of, this
+ * mini-transaction. Errors: -ENOENT, -KNOT_EMISS, -EUCLEAN.
  */
-int knot_tree_get(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void **value, size_t *len_bytes);
+int knot_tree_get(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void **value,
+		  size_t *len_bytes);
 
-/* The first item at or after `key` (next) or the last at or before it (prev). `*found` and value as above. Errors: -ENOENT none. */
+/* The first item at or after `key` (next) or the last at or before it (prev). `*found` and value as above. Errors:
+ * -ENOENT none. */
 int knot_tree_next(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, struct knot_key *found,
 		   const void **value, size_t *len_bytes);
 int knot_tree_prev(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, struct knot_key *found,
 		   const void **value, size_t *len_bytes);
 
 /*
- * Call `visit` for the items from `from` to `to` (both included) in order, until it returns other than 0; that is then returned (a positive number stops
- * without error). `visit` must not change the tree. One page's items are visited without descending anew.
+ * Call `visit` for the items from `from` to `to` (both included) in order, until it returns other than 0; that is then
+ * returned (a positive number stops without error). `visit` must not change the tree. One page's items are visited
+ * without descending anew.
  */
 int knot_tree_scan(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *from, const struct knot_key *to,
 		   int (*visit)(void *arg, const struct knot_key *key, const void *value, size_t len_bytes), void *arg);
 
-/* Errors of all that change: -KNOT_EMISS, -KNOT_EGROW, -KNOT_EFULL, -ENOSPC, -EUCLEAN. `value` must not point into a page of the cache. */
+/* Errors of all that change: -KNOT_EMISS, -KNOT_EGROW, -KNOT_EFULL, -ENOSPC, -EUCLEAN. `value` must not point into a
+ * page of the cache. */
 
 /* -EEXIST if the key is there. */
-int knot_tree_insert(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void *value, size_t len_bytes);
+int knot_tree_insert(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void *value,
+		     size_t len_bytes);
 /* Replace the value of a key that is there (-ENOENT else); the length may change. */
-int knot_tree_update(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void *value, size_t len_bytes);
+int knot_tree_update(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void *value,
+		     size_t len_bytes);
 /* -ENOENT if it is not there. Pages that get nearly empty are merged with a neighbour, empty ones freed. */
 int knot_tree_remove(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key);
 
@@ -71,7 +79,7 @@ void knot_tree_format_root(void *page, uint64_t page_no, uint64_t generation);
 unsigned knot_tree_page_count(const void *page);
 unsigned knot_tree_page_level(const void *page);
 void knot_tree_page_key(const void *page, unsigned slot, struct knot_key *key);
-void knot_tree_page_value(const void *page, unsigned slot, const void **value, size_t *len_bytes);      /* leaf */
-void knot_tree_page_child(const void *page, unsigned slot, uint64_t *page_no, uint64_t *generation);    /* inner */
+void knot_tree_page_value(const void *page, unsigned slot, const void **value, size_t *len_bytes);   /* leaf */
+void knot_tree_page_child(const void *page, unsigned slot, uint64_t *page_no, uint64_t *generation); /* inner */
 
 #endif

@@ -52,7 +52,7 @@ struct knot_hash_node *knot_hash_find(const struct knot_hash *hash, uint64_t key
 
 static void grow(struct knot_hash *hash)
 {
-	struct knot_hash larger = {.bucket_count = hash->bucket_count * 2, .count = hash->count};
+	struct knot_hash larger = { .bucket_count = hash->bucket_count * 2, .count = hash->count };
 
 	larger.buckets = calloc(larger.bucket_count, sizeof(larger.buckets[0]));
 	if (!larger.buckets)

@@ -13,7 +13,7 @@ struct knot_hash_node {
 
 struct knot_hash {
 	struct knot_hash_node **buckets;
-	size_t bucket_count;      /* a power of two */
+	size_t bucket_count; /* a power of two */
 	size_t count;
 };
 
@@ -35,7 +35,8 @@ void knot_hash_remove(struct knot_hash *hash, struct knot_hash_node *node);
 /* Bytes of memory that the table itself holds. */
 size_t knot_hash_bytes(const struct knot_hash *hash);
 
-/* Walk: `*bucket` starts at 0; the next node after `node` (NULL to begin), or NULL at the end. Removing the node just returned is not allowed. */
+/* Walk: `*bucket` starts at 0; the next node after `node` (NULL to begin), or NULL at the end. Removing the node just
+ * returned is not allowed. */
 struct knot_hash_node *knot_hash_next(const struct knot_hash *hash, struct knot_hash_node *node, size_t *bucket);
 
 /* A good 64-bit mixer (splitmix64's finish). */

@@ -11,7 +11,7 @@ struct knot_list {
 	struct knot_list *prev;
 };
 
-#define knot_container_of(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define knot_container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static inline void knot_list_init(struct knot_list *list)
 {

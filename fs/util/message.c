@@ -15,6 +15,7 @@ void knot_message(const struct knot_messages *messages, enum knot_severity sever
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	snprintf(line, sizeof(line), "%s%s%s", messages->volume ? messages->volume : "", messages->volume ? ": " : "", text);
+	snprintf(line, sizeof(line), "%s%s%s", messages->volume ? messages->volume : "", messages->volume ? ": " : "",
+		 text);
 	messages->emit(messages->arg, severity, line);
 }

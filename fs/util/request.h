@@ -3,8 +3,8 @@
  * Who asks, and what to do before the asking thread waits.
  *
  * The daemon has one thread at a time that reads requests (the dispatcher). It serves them itself; just before it would
- * wait (for a lock, the device, room in ring or cache) `about_to_block` lets another thread take over the reading. So fast
- * requests never pay a wake-up, and slow ones never hold up the fast.
+ * wait (for a lock, the device, room in ring or cache) `about_to_block` lets another thread take over the reading. So
+ * fast requests never pay a wake-up, and slow ones never hold up the fast.
  */
 #ifndef KNOT_UTIL_REQUEST_H
 #define KNOT_UTIL_REQUEST_H
