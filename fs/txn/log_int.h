@@ -34,6 +34,9 @@ struct knot_log_options {
 int knot_log_open(const struct knot_log_options *options, struct knot_log **log);
 void knot_log_close(struct knot_log *log); /* frees; writes nothing */
 
+/* Somebody else's failure stopped the volume: write nothing more, wake all waiters with -EIO. `failed` is not called. Any locks. */
+void knot_log_stop(struct knot_log *log);
+
 /* Ring bytes for records, and bytes that `record_bytes` of records may take in it at worst (block headers, padding to two write units). */
 uint64_t knot_log_ring_bytes(const struct knot_log *log);
 uint64_t knot_log_worst_bytes(const struct knot_log *log, uint64_t record_bytes);
