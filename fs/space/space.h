@@ -26,8 +26,8 @@ void knot_space_close(struct knot_space *space);
 
 /* ---- reservations: in memory, so that what the daemon answered can't fail later ---- */
 
-#define KNOT_SPACE_POOL \
-	0x1u /* may use the fixed pool kept for unlink, truncate, punch, and for flushing what was answered */
+/* may use the fixed pool kept for unlink, truncate, punch, and for flushing what was answered */
+#define KNOT_SPACE_POOL 0x1u
 
 /* Take `pages` out of what others may reserve. Errors: -ENOSPC (after waiting frees were taken back). */
 int knot_space_reserve(struct knot_space *space, uint64_t pages, unsigned flags);
@@ -58,20 +58,20 @@ int knot_space_alloc_data(struct knot_space *space, struct knot_mtr *mtr, uint64
 
 /*
  * Clear the bits and log FREE; the pages become busy until that is committed and no reader began before. Any kind
- * of page.
+ * of page. Errors: -EUCLEAN not in use, or fixed (said); -KNOT_EMISS, -KNOT_EGROW, -ENOMEM.
  */
 int knot_space_release(struct knot_space *space, struct knot_mtr *mtr, uint64_t page_no, uint32_t count);
 
 /* ---- late allocation: pages that are written home first and mapped by a later mtr ---- */
 
 /*
- * As knot_space_alloc_data, but the pages only become busy (in memory, at once, whatever becomes of the mtr); the mtr is
- * only read with. -ENOSPC also when what is left lies in groups too far ahead of those in use: settle what was placed,
- * or use knot_space_alloc_data().
+ * As knot_space_alloc_data, but the pages only become busy (in memory, at once, whatever becomes of the mtr); the mtr
+ * is only read with. -ENOSPC (of this and the other two) also when all that is left lies in groups that were never used,
+ * further on than one mtr can initialise: it goes on when what was placed before is settled.
  */
 int knot_space_place(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no,
 		     uint32_t *got);
-/* Set the bits of placed pages; when the mtr commits they stop being busy. */
+/* Set the bits of placed pages, in any pieces; if the mtr is given up they are placed as before. Errors: as alloc. */
 int knot_space_settle(struct knot_space *space, struct knot_mtr *mtr, uint64_t page_no, uint32_t count);
 /* The data was never mapped (error, file deleted): not busy any more. */
 void knot_space_unplace(struct knot_space *space, uint64_t page_no, uint32_t count);
