@@ -158,7 +158,7 @@ static const char *check_head(const struct knot_log_reader *reader, struct knot_
 	case KNOT_RECORD_END_BATCH:
 		return NULL;
 	case KNOT_RECORD_DURABLE:
-		if (record->page_no > record->lsn)
+		if (record->page_no > reader->lsn)
 			return "says that more is durable than there is";
 		return NULL;
 	}
