@@ -255,13 +255,15 @@ static void *commit_many(void *arg)
 {
 	struct committer *committer = arg;
 	struct knot_log *log = committer->volume->log;
-	struct knot_disk_record head = { .type = KNOT_RECORD_PAGE, .offset = knot_put16(100), .len = knot_put16(3996) };
+	struct knot_disk_record head = { .type = KNOT_RECORD_PAGE, .space = KNOT_SPACE_DATA };
 	struct iovec iov[2];
 	uint8_t bytes[100];
 	uint64_t worst = knot_log_worst_bytes(log, sizeof(head) + sizeof(bytes));
 	bool ring_full;
 	unsigned i;
 
+	head.offset = knot_put16(sizeof(bytes));
+	head.len = knot_put16(KNOT_PAGE_BYTES - sizeof(bytes));
 	head.page_no = knot_put64(committer->page_no);
 	for (i = 0; i < COMMITS; i++) {
 		knot_lsn_t end;
