@@ -72,7 +72,8 @@ static inline void fixture_unload(struct fixture *f)
 /* Format only; `pages` of the volume. */
 static inline void fixture_format(struct fixture *f, uint64_t pages)
 {
-	struct knot_mkfs_options options = { .log_bytes = pages > KNOT_GROUP_PAGES ? 4u << 20 : 1u << 20, .salt = (const uint8_t *)"0123456789abcdef" };
+	struct knot_mkfs_options options = { .log_bytes = pages > KNOT_GROUP_PAGES ? 4u << 20 : 1u << 20,
+					     .salt = (const uint8_t *)"0123456789abcdef" };
 
 	memset(f, 0, sizeof(*f));
 	f->messages = (struct knot_messages){ .emit = fixture_emit, .arg = f };
