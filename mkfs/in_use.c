@@ -30,9 +30,11 @@ static void unescape(char *text)
 	char *to = text;
 
 	for (const char *from = text; *from; to++) {
-		if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] && from[3]) {
-			*to = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
-			from += 4;
+		if (from[0] == '\\' && strspn(from + 1, "01234567") >= 3) {
+			const char digits[] = { from[1], from[2], from[3], 0 };
+
+			*to = (char)strtoul(digits, NULL, 8);
+			from += sizeof(digits);
 		} else {
 			*to = *from++;
 		}

@@ -218,7 +218,7 @@ static int format_image(const struct knot_mkfs_arguments *arguments, struct knot
 int main(int argc, char **argv)
 {
 	struct knot_mkfs_arguments arguments;
-	struct knot_super super;
+	struct knot_super super = { 0 };
 
 	if (knot_mkfs_parse(argc, argv, &arguments))
 		return 1;

@@ -11,7 +11,7 @@ failures=0
 
 # shellcheck disable=SC2317 # called by the trap
 cleanup() {
-	! mountpoint -q "$work/mnt" || umount "$work/mnt" || umount -l "$work/mnt"
+	! mountpoint -q "$work/a mnt" || umount "$work/a mnt" || umount -l "$work/a mnt"
 	[ -z "$loop" ] || losetup -d "$loop" || true
 	rm -rf "$work"
 }
@@ -161,11 +161,11 @@ mounted_images_are_refused() {
 	expect 1 "image: is attached to $loop" -f image
 
 	mkfs.ext4 -q -F "$loop"
-	mkdir -p mnt
-	if mount -t ext4 "$loop" mnt 2>/dev/null; then
-		expect 1 "$loop: is mounted on .*/mnt" -f "$loop"
+	mkdir -p "a mnt"
+	if mount -t ext4 "$loop" "a mnt" 2>/dev/null; then
+		expect 1 "$loop: is mounted on .*/a mnt" -f "$loop"
 		expect 1 "image: is attached to $loop" -f image
-		umount mnt
+		umount "a mnt"
 	fi
 	expect 1 "$loop: holds data already" "$loop"
 	expect 1 "$loop: is a device of 67108864 bytes" -f --size 32M "$loop"
