@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Misses: reading pages from home into the cache, tree pages by the cluster.
+ *
+ *	placeholders are entered (cache mutex) -> device read, no lock -> verified -> each page whose placeholder is still
+ *	there with our token becomes clean; the others were allocated, freed or taken meanwhile: what was read is forgotten.
+ *
+ * Invariants
+ *  (1) A page enters the cache only if knot_page_verify() passes it; neighbours only as tree pages.
+ *  (2) While a page has our placeholder nobody changed it: what was read is what home had and has.
+ *  (3) Bytes go into frames under the cache mutex only, so that a placeholder that was taken is never written to.
+ */
+#include "fs/txn/txn_int.h"
+
+#include "fs/util/endian.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLUSTER_FRAMES_MIN 1024u     /* smaller caches read single pages */
+
+struct load {
+	struct knot_txn *txn;
+	uint64_t page_no;            /* the one that is wanted */
+	uint32_t type;
+	uint64_t generation;
+	uint64_t token;
+	uint64_t first;              /* the run that is read */
+	uint32_t count;
+	uint8_t *buffer;
+	bool shared_buffer;
+};
+
+static bool is_ours(const struct load *load, const struct knot_page *page)
+{
+	return page && page->state == KNOT_CACHED_READING && page->token == load->token;
+}
+
+static bool put_placeholder_locked(struct knot_cache *cache, struct load *load, uint64_t page_no)
+{
+	struct knot_page *page = knot_cache_take_frame_locked(cache);
+
+	if (!page)
+		return false;
+	knot_cache_add_locked(cache, page, page_no, KNOT_CACHED_READING);
+	page->token = load->token;
+	return true;
+}
+
+/* Whether to read the whole cluster: enough room, and at least half of it is missing. */
+static bool wants_cluster_locked(struct knot_cache *cache, const struct load *load)
+{
+	uint64_t first = load->page_no / KNOT_CLUSTER_PAGES * KNOT_CLUSTER_PAGES;
+	unsigned missing = 0;
+
+	if (load->type != KNOT_PAGE_TREE || cache->frames - cache->withheld_target < CLUSTER_FRAMES_MIN ||
+	    cache->cluster_busy || cache->free_count + cache->evictable < cache->reserved + CLUSTER_FRAMES_MIN / 4 ||
+	    first + KNOT_CLUSTER_PAGES > load->txn->options.super->pages)
+		return false;
+	for (unsigned i = 0; i < KNOT_CLUSTER_PAGES; i++)
+		missing += !knot_cache_find_locked(cache, first + i);
+	return missing >= KNOT_CLUSTER_PAGES / 2;
+}
+
+static int begin_locked(struct knot_cache *cache, struct load *load)
+{
+	load->token = ++cache->next_token;
+	load->first = load->page_no;
+	load->count = 1;
+	if (wants_cluster_locked(cache, load)) {
+		load->first = load->page_no / KNOT_CLUSTER_PAGES * KNOT_CLUSTER_PAGES;
+		load->count = KNOT_CLUSTER_PAGES;
+		load->buffer = cache->cluster_buffer;
+		load->shared_buffer = true;
+		cache->cluster_busy = true;
+	}
+	if (!put_placeholder_locked(cache, load, load->page_no))
+		return -KNOT_EFULL;
+	for (uint32_t i = 0; i < load->count; i++)
+		if (!knot_cache_find_locked(cache, load->first + i))
+			put_placeholder_locked(cache, load, load->first + i);
+	return 0;
+}
+
+static int read_pages(struct load *load, uint64_t first, uint32_t count, uint8_t *to)
+{
+	struct knot_txn *txn = load->txn;
+	int err = knot_device_read(txn->options.device, to, (size_t)count * KNOT_PAGE_BYTES, first * KNOT_PAGE_BYTES);
+
+	if (!err) {
+		pthread_mutex_lock(&txn->cache.mutex);
+		txn->cache.pages_read += count;
+		pthread_mutex_unlock(&txn->cache.mutex);
+	}
+	return err ? -EIO : 0;
+}
+
+/* A cluster that can't be read whole must not take the page that is wanted along. */
+static int read_run(struct load *load)
+{
+	uint64_t at = load->page_no - load->first;
+	int err = read_pages(load, load->first, load->count, load->buffer);
+
+	if (!err || load->count == 1)
+		return err;
+	memset(load->buffer, 0, (size_t)load->count * KNOT_PAGE_BYTES);
+	return read_pages(load, load->page_no, 1, load->buffer + at * KNOT_PAGE_BYTES);
+}
+
+static int check_wanted(const struct load *load, unsigned *fault)
+{
+	const struct knot_disk_page_header *header;
+	const uint8_t *bytes = load->buffer + (load->page_no - load->first) * KNOT_PAGE_BYTES;
+
+	*fault = knot_page_verify(&load->txn->options.super->seal, bytes, load->page_no, (enum knot_page_type)load->type);
+	if (*fault)
+		return -EUCLEAN;
+	header = (const struct knot_disk_page_header *)(const void *)bytes;
+	if (load->generation && knot_get64(header->generation) != load->generation) {
+		*fault = KNOT_MISS_STALE;
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
+/* The bytes of a page whose placeholder is ours become its contents. (3) */
+static void fill_locked(struct knot_cache *cache, struct knot_page *page, const uint8_t *bytes)
+{
+	struct knot_disk_page_header *header = page->data;
+
+	memcpy(page->data, bytes, KNOT_PAGE_BYTES);
+	page->lsn = knot_get64(header->lsn);
+	memset(header->check, 0, sizeof(header->check)); /* so that it is not in the log's images */
+	knot_cache_set_clean_locked(cache, page);
+}
+
+static void finish_neighbours(struct load *load, bool read_ok)
+{
+	struct knot_cache *cache = &load->txn->cache;
+	const struct knot_seal *seal = &load->txn->options.super->seal;
+
+	for (uint32_t i = 0; i < load->count; i++) {
+		const uint8_t *bytes = load->buffer + (size_t)i * KNOT_PAGE_BYTES;
+		uint64_t page_no = load->first + i;
+		struct knot_page *page;
+		bool good;
+
+		if (page_no == load->page_no)
+			continue;
+		good = read_ok && knot_page_verify(seal, bytes, page_no, KNOT_PAGE_TREE) == KNOT_PAGE_OK;
+		pthread_mutex_lock(&cache->mutex);
+		page = knot_cache_find_locked(cache, page_no);
+		if (is_ours(load, page) && good)
+			fill_locked(cache, page, bytes);
+		else if (is_ours(load, page))
+			knot_cache_drop_locked(cache, page);
+		pthread_mutex_unlock(&cache->mutex);
+	}
+}
+
+/* Returns the error that is true for the page: none if the placeholder is gone, for then what was read means nothing. */
+static int finish_wanted(struct load *load, int err, struct knot_page **kept)
+{
+	struct knot_cache *cache = &load->txn->cache;
+	struct knot_page *page;
+
+	*kept = NULL;
+	pthread_mutex_lock(&cache->mutex);
+	page = knot_cache_find_locked(cache, load->page_no);
+	if (!is_ours(load, page)) {
+		err = 0;
+	} else if (err) {
+		knot_cache_drop_locked(cache, page);
+	} else {
+		fill_locked(cache, page, load->buffer + (load->page_no - load->first) * KNOT_PAGE_BYTES);
+		page->referenced = true;
+		knot_cache_keep_locked(cache, page);
+		*kept = page;
+	}
+	if (load->shared_buffer)
+		cache->cluster_busy = false;
+	pthread_mutex_unlock(&cache->mutex);
+	return err;
+}
+
+static int read_and_finish(struct load *load, struct knot_page **kept, unsigned *fault)
+{
+	int err = 0;
+
+	if (!load->shared_buffer &&
+	    posix_memalign((void **)&load->buffer, KNOT_PAGE_BYTES, (size_t)load->count * KNOT_PAGE_BYTES)) {
+		load->buffer = NULL;
+		err = -ENOMEM;
+	}
+	if (!err) {
+		err = read_run(load);
+		*fault = KNOT_MISS_READ;
+	}
+	if (load->count > 1)
+		finish_neighbours(load, !err);
+	if (!err)
+		err = check_wanted(load, fault);
+	err = finish_wanted(load, err, kept);
+	if (!load->shared_buffer)
+		free(load->buffer);
+	return err;
+}
+
+int knot_cache_load(struct knot_txn *txn, uint64_t page_no, enum knot_page_type type, uint64_t generation,
+		    struct knot_request *request, struct knot_page **page, unsigned *fault)
+{
+	struct load load = { .txn = txn, .page_no = page_no, .type = (uint32_t)type, .generation = generation };
+	struct knot_cache *cache = &txn->cache;
+	struct knot_page *found;
+	int err;
+
+	knot_request_will_block(request);
+	pthread_mutex_lock(&cache->mutex);
+	found = knot_cache_find_locked(cache, page_no);
+	while (found && found->state == KNOT_CACHED_READING) {
+		pthread_cond_wait(&cache->loaded, &cache->mutex);
+		found = knot_cache_find_locked(cache, page_no);
+	}
+	if (found) {
+		knot_cache_keep_locked(cache, found);
+		pthread_mutex_unlock(&cache->mutex);
+		*page = found;
+		return 0;
+	}
+	cache->misses++;
+	err = begin_locked(cache, &load);
+	if (err && load.shared_buffer)
+		cache->cluster_busy = false;
+	pthread_mutex_unlock(&cache->mutex);
+	if (err)
+		return err;
+	err = read_and_finish(&load, page, fault);
+	knot_room_signal(&txn->room);
+	return err;
+}
