@@ -47,7 +47,7 @@ static int load_map(struct search *s, uint64_t group, bool *there)
 
 	*there = !err;
 	if (err)
-		return err == -EUCLEAN && s->space->groups[group].bad ? 0 : err;
+		return s->space->groups[group].bad ? 0 : err;
 	for (uint32_t c = 0; !s->tree_too && c < KNOT_GROUP_CLUSTERS; c++)
 		if (knot_group_is_tree_cluster(tree_clusters, c))
 			s->words[c] = ~UINT64_C(0);

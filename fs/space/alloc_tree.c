@@ -29,7 +29,7 @@ static int load_map(struct search *s, uint64_t group, bool *there)
 	int err = knot_group_map(s->space, s->mtr, group, s->words, s->tree_clusters);
 
 	*there = !err;
-	return err == -EUCLEAN && s->space->groups[group].bad ? 0 : err;
+	return err && s->space->groups[group].bad ? 0 : err;
 }
 
 static void take(struct search *s, uint64_t group, uint32_t from, uint32_t end)

@@ -173,13 +173,10 @@ int knot_group_open(struct knot_space *space, struct knot_mtr *mtr, uint64_t gro
 	if (g->bad)
 		return -EUCLEAN;
 	err = knot_mtr_page(mtr, page_no, KNOT_PAGE_GROUP, 0, &found);
-	if (err == -KNOT_EMISS && g->misses++ == KNOT_GROUP_MISSES_MAX) {
-		give_up(space, group, "can't be read");
-		return -EUCLEAN;
-	}
+	if (err == -EUCLEAN || err == -EIO)
+		give_up(space, group, "can't be used");
 	if (err)
 		return err;
-	g->misses = 0;
 	header = knot_page_data(found);
 	if (knot_get64(header->group_no) != group ||
 	    knot_get32(header->pages) != knot_super_group_pages(space->super, group))

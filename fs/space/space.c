@@ -139,7 +139,7 @@ static void count_pages(struct knot_space *space)
 
 static int load(struct knot_space *space)
 {
-	/* header, check pages, entry, state: half of an mtr's pages are for initialising groups, half for what it does */
+	/* header, check pages, entry, state; half of an mtr's pages are for initialising, half for what it does */
 	unsigned pages_each = 3u + space->super->group_check_pages;
 	uint8_t *buffer = NULL;
 	int err;

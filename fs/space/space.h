@@ -66,8 +66,8 @@ int knot_space_release(struct knot_space *space, struct knot_mtr *mtr, uint64_t 
 
 /*
  * As knot_space_alloc_data, but the pages only become busy (in memory, at once, whatever becomes of the mtr); the mtr
- * is only read with. -ENOSPC (of this and the other two) also when all that is left lies in groups that were never used,
- * further on than one mtr can initialise: it goes on when what was placed before is settled.
+ * is only read with. -ENOSPC (of this and the other two) also when all that is left lies in groups that were never
+ * used, further on than one mtr can initialise: it goes on when what was placed before is settled.
  */
 int knot_space_place(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no,
 		     uint32_t *got);

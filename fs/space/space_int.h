@@ -17,16 +17,12 @@
 #define KNOT_GROUP_WORDS (KNOT_GROUP_PAGES / 64u) /* of the bitmap; one word is one cluster */
 static_assert(KNOT_CLUSTER_PAGES == 64u, "a word of the bitmap is a cluster");
 
-/* Headers that fail to come into the cache this often in a row are damaged: the group is given up. */
-#define KNOT_GROUP_MISSES_MAX 64u
-
 struct knot_space_group {
 	uint64_t *busy;      /* bitmap of KNOT_GROUP_WORDS; NULL: nothing is busy (or the map was trimmed) */
 	uint16_t busy_pages; /* bits of it */
 	uint16_t free_pages; /* as header and table say (with the current mtr's changes); unused while implicit */
 	uint16_t free_clusters;
 	uint16_t run_max; /* no run of usable pages outside tree clusters is longer; KNOT_GROUP_PAGES: not known */
-	uint8_t misses;   /* of the header page, in a row */
 	bool checked;     /* the header was compared with counts and fixed pages since the volume was opened */
 	bool bad;         /* given up: nothing is allocated here until the volume was repaired */
 };
@@ -141,7 +137,7 @@ uint32_t knot_group_free_clusters(const struct knot_space *space, uint64_t group
 void knot_group_add_fixed(const struct knot_space *space, uint64_t group, uint64_t *words);
 
 /*
- * The header of an initialised group, verified. Errors: -KNOT_EMISS, -EUCLEAN (said; `bad` is set when the group
+ * The header of an initialised group, verified. Errors: -KNOT_EMISS, -EUCLEAN or -EIO (said; `bad` is set when the group
  * was given up).
  */
 int knot_group_open(struct knot_space *space, struct knot_mtr *mtr, uint64_t group, struct knot_page **page);
