@@ -272,7 +272,6 @@ static inline void volume_say(void *arg, enum knot_severity severity, const char
 	struct volume *volume = arg;
 
 	(void)severity;
-	printf("said: %s\n", line);
 	snprintf(volume->said, sizeof(volume->said), "%s", line);
 }
 
