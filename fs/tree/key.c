@@ -3,10 +3,10 @@
 #include "fs/tree/tree.h"
 #include "fs/util/endian.h"
 
-#define KEY_KIND_AT 8u
+#define KEY_KIND_AT        8u
 #define KEY_OFFSET_HIGH_AT 9u
-#define KEY_OFFSET_LOW_AT 17u
-#define KEY_SNAPSHOT_AT 25u
+#define KEY_OFFSET_LOW_AT  17u
+#define KEY_SNAPSHOT_AT    25u
 
 void knot_key_make(struct knot_key *key, uint64_t object, uint8_t kind, uint64_t offset_high, uint64_t offset_low)
 {

@@ -24,7 +24,8 @@
 
 int knot_tree_damaged(struct knot_tree *tree, const struct knot_page *page, const char *what)
 {
-	knot_message(knot_txn_messages(tree->txn), KNOT_ERROR, "page %" PRIu64 " (directory tree): %s", knot_page_no(page), what);
+	knot_message(knot_txn_messages(tree->txn), KNOT_ERROR, "page %" PRIu64 " (directory tree): %s",
+		     knot_page_no(page), what);
 	return -EUCLEAN;
 }
 
@@ -53,7 +54,8 @@ static int root(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_page *
 	return 0;
 }
 
-int knot_tree_child(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_page *parent, unsigned slot, struct knot_page **child)
+int knot_tree_child(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_page *parent, unsigned slot,
+		    struct knot_page **child)
 {
 	const void *data = knot_page_data(parent);
 	uint64_t page_no, generation;
@@ -74,7 +76,8 @@ int knot_tree_child(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_pa
 
 /* ---- the way down, and sideways ---- */
 
-int knot_tree_descend(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, struct knot_tree_path *path)
+int knot_tree_descend(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key,
+		      struct knot_tree_path *path)
 {
 	int err = root(tree, mtr, &path->at[0].page);
 
@@ -99,7 +102,8 @@ int knot_tree_descend(struct knot_tree *tree, struct knot_mtr *mtr, const struct
 	return err;
 }
 
-void knot_tree_child_range(const struct knot_tree_path *path, unsigned depth, unsigned slot, struct knot_tree_range *range)
+void knot_tree_child_range(const struct knot_tree_path *path, unsigned depth, unsigned slot,
+			   struct knot_tree_range *range)
 {
 	knot_tree_page_key(knot_page_data(path->at[depth].page), slot, &range->low);
 	range->bounded = false;
@@ -148,7 +152,8 @@ static int step_aside(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_
 
 /* ---- reading ---- */
 
-int knot_tree_get(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void **value, size_t *len_bytes)
+int knot_tree_get(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void **value,
+		  size_t *len_bytes)
 {
 	struct knot_tree_path path;
 	int err = knot_tree_descend(tree, mtr, key, &path);

@@ -20,8 +20,8 @@
 
 #include <string.h>
 
-#define MERGE_BELOW_BYTES (KNOT_TREE_AREA_BYTES / 4)      /* used less: try to join a neighbour */
-#define MERGED_MAX_BYTES (KNOT_TREE_AREA_BYTES / 4 * 3)   /* with slack, so that it is not split again at once */
+#define MERGE_BELOW_BYTES (KNOT_TREE_AREA_BYTES / 4)     /* used less: try to join a neighbour */
+#define MERGED_MAX_BYTES  (KNOT_TREE_AREA_BYTES / 4 * 3) /* with slack, so that it is not split again at once */
 
 /* ---- announcing changes, new pages ---- */
 
@@ -41,8 +41,8 @@ static void set_child(struct knot_page *parent, unsigned slot, uint64_t generati
 }
 
 /* `page` is the child at `slot` of path->at[depth - 1]; the root if `depth` is 0. See (7). Errors: -KNOT_EGROW, those of the state page. */
-static int announce(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth, unsigned slot,
-		    struct knot_page *page)
+static int announce(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth,
+		    unsigned slot, struct knot_page *page)
 {
 	uint64_t generation = knot_mtr_generation(mtr);
 	bool was_clean = false;
@@ -70,7 +70,8 @@ static int announce(struct knot_tree *tree, struct knot_mtr *mtr, const struct k
 	return err;
 }
 
-static int announce_step(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth)
+static int announce_step(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path,
+			 unsigned depth)
 {
 	return announce(tree, mtr, path, depth, depth > 0 ? path->at[depth - 1].slot : 0, path->at[depth].page);
 }
@@ -139,11 +140,12 @@ static int grow(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_tree_p
 }
 
 /*
- * Split the announced page at[depth] (not the root), putting `item` in front of its `slot` on the way. `*separator` and `*reference` are
- * what its parent needs for the new page on the right. `item` may be made of these two.
+ * Split the announced page at[depth] (not the root), putting `item` in front of its `slot` on the way. `*separator` and
+ * `*reference` are what its parent needs for the new page on the right.
  */
-static int split(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth, unsigned slot,
-		 const struct knot_tree_item *item, bool append, struct knot_key *separator, struct knot_disk_child *reference)
+static int split(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth,
+		 unsigned slot, const struct knot_tree_item *item, bool is_new, struct knot_key *separator,
+		 struct knot_disk_child *reference)
 {
 	uint8_t old[KNOT_PAGE_BYTES];
 	struct knot_page *left_page = path->at[depth].page;
@@ -157,7 +159,8 @@ static int split(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot
 	memcpy(old, left, sizeof(old));
 	page_range(path, depth, &left_range);
 	right_range = left_range;
-	err = knot_tree_items_cut(&items, &left_range, append, &at, &right_range.low);
+	err = knot_tree_items_cut(&items, &left_range, is_new ? knot_tree_page_series(old, slot) : KNOT_SERIES_NONE,
+				  &at, &right_range.low);
 	if (err)
 		return knot_tree_damaged(tree, left_page, "its keys do not fit its parent's");
 	left_range.high = right_range.low;
@@ -180,8 +183,12 @@ static int split(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot
 	return 0;
 }
 
-/* Put an item in front of the leaf's slot, splitting upwards as far as it takes. The path is good for nothing afterwards. */
-static int place(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_tree_path *path, struct knot_tree_item item, bool append)
+/*
+ * Put an item (an old one with a longer value unless `is_new`) in front of the leaf's slot, splitting upwards as far as
+ * it takes. The path is good for nothing afterwards.
+ */
+static int place(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_tree_path *path, struct knot_tree_item item,
+		 bool is_new)
 {
 	struct knot_key separators[2];
 	struct knot_disk_child references[2];
@@ -203,17 +210,18 @@ static int place(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_tree_
 				return err;
 			depth = 1;
 		}
-		err = split(tree, mtr, path, depth, slot, &item, append, &separators[turn], &references[turn]);
+		err = split(tree, mtr, path, depth, slot, &item, is_new, &separators[turn], &references[turn]);
 		if (err)
 			return err;
 		item = (struct knot_tree_item){ separators[turn], &references[turn], sizeof(references[turn]) };
 		depth--;
 		slot = path->at[depth].slot + 1;
-		append = append && slot == knot_tree_page_count(knot_page_data(path->at[depth].page));
+		is_new = true;
 	}
 }
 
-int knot_tree_insert(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void *value, size_t len_bytes)
+int knot_tree_insert(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void *value,
+		     size_t len_bytes)
 {
 	const struct knot_tree_item item = { .key = *key, .payload = value, .payload_bytes = len_bytes };
 	struct knot_tree_path path;
@@ -226,10 +234,11 @@ int knot_tree_insert(struct knot_tree *tree, struct knot_mtr *mtr, const struct 
 		return err;
 	if (path.found)
 		return -EEXIST;
-	return place(tree, mtr, &path, item, path.at[path.leaf].slot == knot_tree_page_count(knot_page_data(path.at[path.leaf].page)));
+	return place(tree, mtr, &path, item, true);
 }
 
-int knot_tree_update(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void *value, size_t len_bytes)
+int knot_tree_update(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void *value,
+		     size_t len_bytes)
 {
 	const struct knot_tree_item item = { .key = *key, .payload = value, .payload_bytes = len_bytes };
 	struct knot_tree_path path;
@@ -264,8 +273,8 @@ struct pair {
 };
 
 /* The page at[depth + 1] and the neighbour on one side of it, which is there. Errors: -KNOT_EMISS, -EUCLEAN. */
-static int take_pair(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth, bool to_right,
-		     struct pair *pair)
+static int take_pair(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth,
+		     bool to_right, struct pair *pair)
 {
 	struct knot_page *page = path->at[depth + 1].page;
 	struct knot_page *parent = path->at[depth].page;
@@ -289,7 +298,8 @@ static int take_pair(struct knot_tree *tree, struct knot_mtr *mtr, const struct 
 	pair->range.bounded = right_range.bounded;
 
 	if (knot_tree_page_count(knot_page_data(page)) > 0) {
-		knot_tree_page_key(knot_page_data(pair->left), knot_tree_page_count(knot_page_data(pair->left)) - 1, &last);
+		knot_tree_page_key(knot_page_data(pair->left), knot_tree_page_count(knot_page_data(pair->left)) - 1,
+				   &last);
 		knot_tree_page_key(knot_page_data(pair->right), 0, &first);
 		if (memcmp(&last, &first, sizeof(last)) >= 0)
 			return knot_tree_damaged(tree, other, "its keys do not fit its neighbour's");
@@ -322,7 +332,8 @@ static int add_items(void *to, const void *from, bool in_front)
 }
 
 /* Both pages' items into the one that has more of them; the other is freed. The parent was announced. */
-static int join(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, const struct pair *pair)
+static int join(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path,
+		const struct pair *pair)
 {
 	uint8_t old[KNOT_PAGE_BYTES];
 	void *parent = knot_page_data(path->at[pair->depth].page);
@@ -333,7 +344,8 @@ static int join(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_
 	struct knot_page *freed = keep_left ? pair->right : pair->left;
 	int err = 0;
 
-	if (knot_tree_page_count(knot_page_data(freed)) > 0 || knot_tree_page_prefix(knot_page_data(kept)) != prefix_bytes) {
+	if (knot_tree_page_count(knot_page_data(freed)) > 0 ||
+	    knot_tree_page_prefix(knot_page_data(kept)) != prefix_bytes) {
 		struct knot_tree_items items = { .first = keep_left ? old : knot_page_data(freed),
 						 .second = keep_left ? knot_page_data(freed) : old };
 
@@ -344,7 +356,8 @@ static int join(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_
 		if (knot_tree_page_prefix(old) == prefix_bytes)
 			err = add_items(knot_page_data(kept), knot_page_data(freed), !keep_left);
 		else
-			err = knot_tree_items_fill(&items, 0, knot_tree_items_count(&items), &pair->range, knot_page_data(kept));
+			err = knot_tree_items_fill(&items, 0, knot_tree_items_count(&items), &pair->range,
+						   knot_page_data(kept));
 		if (err)
 			return knot_tree_damaged(tree, kept, "its keys do not fit its parent's");
 	}
@@ -354,7 +367,8 @@ static int join(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_
 }
 
 /* Cut both pages' items anew between them. The parent was announced. */
-static int level_out(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, const struct pair *pair)
+static int level_out(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path,
+		     const struct pair *pair)
 {
 	uint8_t old_left[KNOT_PAGE_BYTES], old_right[KNOT_PAGE_BYTES];
 	struct knot_tree_items items = { .first = old_left, .second = old_right };
@@ -369,14 +383,15 @@ static int level_out(struct knot_tree *tree, struct knot_mtr *mtr, const struct 
 		return err;
 	memcpy(old_left, knot_page_data(pair->left), sizeof(old_left));
 	memcpy(old_right, knot_page_data(pair->right), sizeof(old_right));
-	err = knot_tree_items_cut(&items, &pair->range, false, &at, &right_range.low);
+	err = knot_tree_items_cut(&items, &pair->range, KNOT_SERIES_NONE, &at, &right_range.low);
 	if (!err) {
 		left_range.high = right_range.low;
 		left_range.bounded = true;
 		err = knot_tree_items_fill(&items, 0, at, &left_range, knot_page_data(pair->left));
 	}
 	if (!err)
-		err = knot_tree_items_fill(&items, at, knot_tree_items_count(&items), &right_range, knot_page_data(pair->right));
+		err = knot_tree_items_fill(&items, at, knot_tree_items_count(&items), &right_range,
+					   knot_page_data(pair->right));
 	if (err || !knot_tree_page_covers(knot_page_data(path->at[pair->depth].page), &right_range.low))
 		return knot_tree_damaged(tree, pair->left, "its keys do not fit its parent's");
 	knot_tree_page_set_key(knot_page_data(path->at[pair->depth].page), pair->slot + 1, &right_range.low);
@@ -389,7 +404,8 @@ static int shrink(struct knot_tree *tree, struct knot_mtr *mtr, const struct kno
 	struct knot_page *page = path->at[0].page;
 	int err = 0;
 
-	while (!err && knot_tree_page_level(knot_page_data(page)) > 0 && knot_tree_page_count(knot_page_data(page)) == 1) {
+	while (!err && knot_tree_page_level(knot_page_data(page)) > 0 &&
+	       knot_tree_page_count(knot_page_data(page)) == 1) {
 		struct knot_page *child;
 
 		err = knot_tree_child(tree, mtr, page, 0, &child);
@@ -407,8 +423,8 @@ static int shrink(struct knot_tree *tree, struct knot_mtr *mtr, const struct kno
 }
 
 /* at[depth] is too empty to be left so: join or level it out with a neighbour. `*joined`: its parent has a child less. */
-static int relieve(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth, bool must,
-		   bool *joined)
+static int relieve(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth,
+		   bool must, bool *joined)
 {
 	const size_t most_bytes = must ? KNOT_TREE_AREA_BYTES : MERGED_MAX_BYTES;
 	unsigned slot = path->at[depth - 1].slot;

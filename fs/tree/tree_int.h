@@ -13,13 +13,13 @@ struct knot_tree {
 	struct knot_txn *txn;
 	struct knot_space *space;
 	uint64_t root_page_no;
-	uint64_t root_generation;    /* as last read or written; a hint: on a mismatch the state page decides */
-	unsigned levels;             /* as last seen */
+	uint64_t root_generation; /* as last read or written; a hint: on a mismatch the state page decides */
+	unsigned levels;          /* as last seen */
 };
 
 struct knot_tree_step {
 	struct knot_page *page;
-	unsigned slot;               /* inner page: the child taken; leaf: the place of the key */
+	unsigned slot; /* inner page: the child taken; leaf: the place of the key */
 };
 
 /* at[0] is the root, at[leaf] a leaf: levels descend by one. All pages stay pinned as long as the mini-transaction. */
@@ -33,12 +33,15 @@ struct knot_tree_path {
 int knot_tree_damaged(struct knot_tree *tree, const struct knot_page *page, const char *what);
 
 /* The child at `slot` of an inner page, checked to be one level below. Errors: -KNOT_EMISS, -EUCLEAN. */
-int knot_tree_child(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_page *parent, unsigned slot, struct knot_page **child);
+int knot_tree_child(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_page *parent, unsigned slot,
+		    struct knot_page **child);
 
 /* The way to the first place in a leaf at or after `key`: its slot may be the leaf's count. Errors: -KNOT_EMISS, -EUCLEAN. */
-int knot_tree_descend(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, struct knot_tree_path *path);
+int knot_tree_descend(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key,
+		      struct knot_tree_path *path);
 
 /* The range of the child at `slot` of the inner page at[depth]. */
-void knot_tree_child_range(const struct knot_tree_path *path, unsigned depth, unsigned slot, struct knot_tree_range *range);
+void knot_tree_child_range(const struct knot_tree_path *path, unsigned depth, unsigned slot,
+			   struct knot_tree_range *range);
 
 #endif

@@ -13,6 +13,9 @@
 /* Bytes of imbalance that one byte less in common is worth at a cut: the longer prefixes save more, in many pages. */
 #define SHARED_BYTE_COST 16u
 
+/* A series is expected to go on until the byte so far in front of the one that changes is counted up. */
+#define SERIES_AHEAD_BYTES 2u
+
 unsigned knot_tree_shared_bytes(const struct knot_key *a, const struct knot_key *b)
 {
 	unsigned shared = 0;
@@ -32,14 +35,15 @@ unsigned knot_tree_range_prefix(const struct knot_tree_range *range)
 	return shared < KNOT_KEY_BYTES ? shared : KNOT_KEY_BYTES - 1;
 }
 
-void knot_tree_separator(const struct knot_key *left, const struct knot_key *right, struct knot_key *separator)
+void knot_tree_separator(const struct knot_key *left, const struct knot_key *right, bool high,
+			 struct knot_key *separator)
 {
 	unsigned shared = knot_tree_shared_bytes(left, right);
 
 	assert(shared < KNOT_KEY_BYTES && left->bytes[shared] < right->bytes[shared]);
 	memset(separator, 0, sizeof(*separator));
-	memcpy(separator->bytes, left->bytes, shared + 1);
-	separator->bytes[shared]++;
+	memcpy(separator->bytes, left->bytes, shared);
+	separator->bytes[shared] = high ? right->bytes[shared] : (uint8_t)(left->bytes[shared] + 1);
 }
 
 unsigned knot_tree_items_count(const struct knot_tree_items *items)
@@ -71,101 +75,160 @@ void knot_tree_items_get(const struct knot_tree_items *items, unsigned number, s
 
 /* ---- cutting ---- */
 
-/* The cut in front of item `at`, judged. */
-struct cut {
-	struct knot_key separator;
-	size_t left_bytes;
-	size_t right_bytes;
-	unsigned shared;
-};
-
-/* What the whole sequence is like. */
-struct sums {
+/* What is being cut, and the best cut so far. */
+struct search {
+	const struct knot_tree_items *items;
+	const struct knot_tree_range *range;
 	unsigned count;
+	unsigned least; /* items on each side */
 	size_t payload_bytes;
-	size_t fixed_bytes;      /* of each item, with slot and full key */
+	size_t fixed_bytes; /* of each item: slot, full key, length */
 	bool leaf;
+	enum knot_tree_series series;
+
+	size_t cost; /* SIZE_MAX: none yet */
+	unsigned at;
+	struct knot_key separator;
 };
 
-static void sum_up(const struct knot_tree_items *items, struct sums *sums)
+/*
+ * The separator behind the newest item of an ascending series: a few hundred to some ten thousand strides ahead, so that the
+ * page that the series goes on in has a narrow range, and a long prefix.
+ */
+static void separator_ahead(const struct knot_key *before, const struct knot_key *newest, const struct knot_key *right,
+			    struct knot_key *separator)
 {
-	struct knot_tree_item item;
+	unsigned shared = knot_tree_shared_bytes(newest, right);
+	unsigned changing = knot_tree_shared_bytes(before, newest);
+	unsigned at = changing < SERIES_AHEAD_BYTES ? 0 : changing - SERIES_AHEAD_BYTES;
 
-	sums->count = knot_tree_items_count(items);
-	sums->leaf = knot_tree_page_level(items->first) == 0;
-	sums->fixed_bytes = KNOT_KEY_BYTES + KNOT_TREE_SLOT_BYTES + (sums->leaf ? 2u : 0u);
-	sums->payload_bytes = 0;
-	for (unsigned i = 0; i < sums->count; i++) {
-		knot_tree_items_get(items, i, &item);
-		sums->payload_bytes += item.payload_bytes;
+	while (at > shared && newest->bytes[at] == 0xff)
+		at--;
+	if (at <= shared) {
+		knot_tree_separator(newest, right, true, separator);
+		return;
 	}
+	memset(separator, 0, sizeof(*separator));
+	memcpy(separator->bytes, newest->bytes, at + 1);
+	separator->bytes[at]++;
 }
 
-/* False if the two neighbours are out of order, or a part does not fit. */
-static bool judge(const struct sums *sums, const struct knot_tree_range *range, unsigned at, size_t left_payload_bytes,
-		  const struct knot_key *left, const struct knot_key *right, struct cut *cut)
+static size_t part_bytes(const struct search *search, const struct knot_tree_range *range, unsigned count,
+			 size_t payload_bytes)
 {
-	struct knot_tree_range part = *range;
+	return count * (search->fixed_bytes - knot_tree_range_prefix(range)) + payload_bytes;
+}
+
+/* A new item has the gap on its side: what comes next to it later shall go to the same page. */
+static void separate(const struct search *search, unsigned at, const struct knot_key *left,
+		     const struct knot_key *right, struct knot_key *separator)
+{
+	bool is_new = search->items->extra && at == search->items->extra_at + 1;
+	struct knot_tree_item before;
+
+	if (is_new && search->series == KNOT_SERIES_UP && at >= 2) {
+		knot_tree_items_get(search->items, at - 2, &before);
+		separator_ahead(&before.key, left, right, separator);
+		return;
+	}
+	knot_tree_separator(left, right, is_new, separator);
+}
+
+/* Judge a cut in front of item `at`, which is between `left` and `right`; keep it if it fits and is better. */
+static void judge(struct search *search, unsigned at, size_t left_payload_bytes, const struct knot_key *left,
+		  const struct knot_key *right)
+{
+	struct knot_tree_range left_range = *search->range;
+	struct knot_tree_range right_range = *search->range;
+	size_t left_bytes, right_bytes, cost;
 
 	if (memcmp(left, right, sizeof(*left)) >= 0)
-		return false;
-	cut->shared = knot_tree_shared_bytes(left, right);
-	/* A child's range begins with its key: the separator of inner pages is the key as it is. */
-	if (sums->leaf)
-		knot_tree_separator(left, right, &cut->separator);
+		return;
+	if (search->leaf)
+		separate(search, at, left, right, &right_range.low);
 	else
-		cut->separator = *right;
+		right_range.low = *right; /* a child's range begins with its key: nothing else will do */
+	left_range.high = right_range.low;
+	left_range.bounded = true;
 
-	part.high = cut->separator;
-	part.bounded = true;
-	cut->left_bytes = at * (sums->fixed_bytes - knot_tree_range_prefix(&part)) + left_payload_bytes;
-	part = *range;
-	part.low = cut->separator;
-	cut->right_bytes = (sums->count - at) * (sums->fixed_bytes - knot_tree_range_prefix(&part)) + sums->payload_bytes -
-			   left_payload_bytes;
-	return cut->left_bytes <= KNOT_TREE_AREA_BYTES && cut->right_bytes <= KNOT_TREE_AREA_BYTES;
+	left_bytes = part_bytes(search, &left_range, at, left_payload_bytes);
+	right_bytes = part_bytes(search, &right_range, search->count - at, search->payload_bytes - left_payload_bytes);
+	if (left_bytes > KNOT_TREE_AREA_BYTES || right_bytes > KNOT_TREE_AREA_BYTES)
+		return;
+	cost = left_bytes > right_bytes ? left_bytes : right_bytes;
+	cost += (size_t)knot_tree_shared_bytes(left, right) * SHARED_BYTE_COST;
+	if (cost < search->cost) {
+		search->cost = cost;
+		search->at = at;
+		search->separator = right_range.low;
+	}
 }
 
-static size_t cost_of(const struct cut *cut, bool append)
-{
-	size_t larger = cut->left_bytes > cut->right_bytes ? cut->left_bytes : cut->right_bytes;
-
-	return append ? cut->right_bytes : larger + (size_t)cut->shared * SHARED_BYTE_COST;
-}
-
-int knot_tree_items_cut(const struct knot_tree_items *items, const struct knot_tree_range *range, bool append, unsigned *at,
-			struct knot_key *separator)
+/* Judge the cuts from `from` to `to`, both included. */
+static void judge_all(struct search *search, unsigned from, unsigned to)
 {
 	struct knot_tree_item left, right;
-	struct sums sums;
-	struct cut cut;
 	size_t left_payload_bytes = 0;
-	size_t best_cost = SIZE_MAX;
-	unsigned least;
 
-	sum_up(items, &sums);
-	least = sums.leaf ? 1 : 2;
-	if (sums.count < 2 * least)
-		return -EUCLEAN;
-	knot_tree_items_get(items, 0, &left);
-	for (unsigned i = 1; i <= sums.count - least; i++) {
-		knot_tree_items_get(items, i, &right);
+	if (from < search->least)
+		from = search->least;
+	if (to > search->count - search->least)
+		to = search->count - search->least;
+	knot_tree_items_get(search->items, 0, &left);
+	for (unsigned at = 1; at <= to; at++) {
+		knot_tree_items_get(search->items, at, &right);
 		left_payload_bytes += left.payload_bytes;
-		if (i >= least && judge(&sums, range, i, left_payload_bytes, &left.key, &right.key, &cut) &&
-		    cost_of(&cut, append) < best_cost) {
-			best_cost = cost_of(&cut, append);
-			*at = i;
-			*separator = cut.separator;
-		}
+		if (at >= from)
+			judge(search, at, left_payload_bytes, &left.key, &right.key);
 		left = right;
 	}
-	return best_cost == SIZE_MAX ? -EUCLEAN : 0;
+}
+
+/* The cuts behind and in front of the extra item, or as near as there can be any. */
+static void judge_series(struct search *search)
+{
+	unsigned most = search->count - search->least;
+
+	for (unsigned turn = 0; turn < 2 && search->cost == SIZE_MAX; turn++) {
+		unsigned at = search->items->extra_at + ((search->series == KNOT_SERIES_UP) != (turn == 1) ? 1 : 0);
+
+		at = at < search->least ? search->least : at > most ? most : at;
+		judge_all(search, at, at);
+	}
+}
+
+int knot_tree_items_cut(const struct knot_tree_items *items, const struct knot_tree_range *range,
+			enum knot_tree_series series, unsigned *at, struct knot_key *separator)
+{
+	struct search search = { .items = items, .range = range, .series = series, .cost = SIZE_MAX };
+	struct knot_tree_item item;
+
+	search.leaf = knot_tree_page_level(items->first) == 0;
+	search.least = search.leaf ? 1 : 2;
+	search.count = knot_tree_items_count(items);
+	search.fixed_bytes = KNOT_KEY_BYTES + KNOT_TREE_SLOT_BYTES + (search.leaf ? sizeof(knot_le16) : 0);
+	if (search.count < 2 * search.least)
+		return -EUCLEAN;
+	for (unsigned i = 0; i < search.count; i++) {
+		knot_tree_items_get(items, i, &item);
+		search.payload_bytes += item.payload_bytes;
+	}
+
+	if (items->extra && series != KNOT_SERIES_NONE)
+		judge_series(&search);
+	if (search.cost == SIZE_MAX)
+		judge_all(&search, search.least, search.count - search.least);
+	if (search.cost == SIZE_MAX)
+		return -EUCLEAN;
+	*at = search.at;
+	*separator = search.separator;
+	return 0;
 }
 
 /* ---- filling ---- */
 
-int knot_tree_items_fill(const struct knot_tree_items *items, unsigned from, unsigned to, const struct knot_tree_range *range,
-			 void *page)
+int knot_tree_items_fill(const struct knot_tree_items *items, unsigned from, unsigned to,
+			 const struct knot_tree_range *range, void *page)
 {
 	struct knot_tree_item item;
 	struct knot_key before;

@@ -22,7 +22,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define BODY_AT sizeof(struct knot_disk_page_header)
+#define BODY_AT      sizeof(struct knot_disk_page_header)
 #define LENGTH_BYTES 2u /* of a value, in front of it */
 
 /* ---- pure readers ---- */
@@ -70,7 +70,8 @@ void knot_tree_page_child(const void *page, unsigned slot, uint64_t *page_no, ui
 {
 	struct knot_disk_child child;
 
-	memcpy(&child, (const uint8_t *)page + item_at(page, slot) + KNOT_KEY_BYTES - knot_tree_page_prefix(page), sizeof(child));
+	memcpy(&child, (const uint8_t *)page + item_at(page, slot) + KNOT_KEY_BYTES - knot_tree_page_prefix(page),
+	       sizeof(child));
 	*page_no = knot_get64(child.page_no);
 	*generation = knot_get64(child.generation);
 }
@@ -141,6 +142,28 @@ static size_t gap_bytes(const void *page)
 	size_t slots_end = KNOT_TREE_SLOTS_AT + (size_t)knot_get16(tree->count) * KNOT_TREE_SLOT_BYTES;
 
 	return knot_get16(tree->heap_at) - slots_end;
+}
+
+/* True if `newest` was put into the page last, and `older` just before it. */
+static bool put_last(const void *page, unsigned newest, unsigned older)
+{
+	struct knot_tree_item item;
+
+	if (item_at(page, newest) != knot_get16(((const struct knot_disk_tree_page *)page)->heap_at))
+		return false;
+	knot_tree_page_item(page, newest, &item);
+	return item_at(page, older) == item_at(page, newest) + item_bytes(page, item.payload_bytes);
+}
+
+enum knot_tree_series knot_tree_page_series(const void *page, unsigned slot)
+{
+	unsigned count = knot_tree_page_count(page);
+
+	if (slot == count || (slot >= 2 && put_last(page, slot - 1, slot - 2)))
+		return KNOT_SERIES_UP;
+	if (slot + 1 < count && put_last(page, slot, slot + 1))
+		return KNOT_SERIES_DOWN;
+	return KNOT_SERIES_NONE;
 }
 
 bool knot_tree_page_fits(const void *page, size_t payload_bytes)
@@ -272,7 +295,8 @@ void knot_tree_page_set_child(void *page, unsigned slot, uint64_t page_no, uint6
 	struct knot_disk_child child = { .page_no = knot_put64(page_no), .generation = knot_put64(generation) };
 
 	assert(knot_tree_page_level(page) > 0);
-	memcpy((uint8_t *)page + item_at(page, slot) + KNOT_KEY_BYTES - knot_tree_page_prefix(page), &child, sizeof(child));
+	memcpy((uint8_t *)page + item_at(page, slot) + KNOT_KEY_BYTES - knot_tree_page_prefix(page), &child,
+	       sizeof(child));
 }
 
 void knot_tree_page_set_key(void *page, unsigned slot, const struct knot_key *key)

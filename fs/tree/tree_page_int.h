@@ -33,8 +33,9 @@ struct knot_tree_range {
 unsigned knot_tree_shared_bytes(const struct knot_key *a, const struct knot_key *b);
 unsigned knot_tree_range_prefix(const struct knot_tree_range *range);
 
-/* Shortest key (padded with zeros) with left < separator <= right, and of those the lowest. left < right. */
-void knot_tree_separator(const struct knot_key *left, const struct knot_key *right, struct knot_key *separator);
+/* Shortest key (padded with zeros) with left < separator <= right; of those the highest or the lowest. left < right. */
+void knot_tree_separator(const struct knot_key *left, const struct knot_key *right, bool high,
+			 struct knot_key *separator);
 
 unsigned knot_tree_page_prefix(const void *page);
 
@@ -51,6 +52,13 @@ size_t knot_tree_page_used(const void *page, unsigned prefix_bytes);
 
 /* Empty the page (not its header): an empty page of `level` with the first `prefix_bytes` of `low` as prefix. */
 void knot_tree_page_reset(void *page, unsigned level, unsigned prefix_bytes, const struct knot_key *low);
+
+/*
+ * Whether an insert in front of `slot` looks like the next of an ascending or descending series: it is behind all others,
+ * or the two items put into the page last are its neighbours on one side, which the heap's order shows.
+ */
+enum knot_tree_series { KNOT_SERIES_NONE, KNOT_SERIES_UP, KNOT_SERIES_DOWN };
+enum knot_tree_series knot_tree_page_series(const void *page, unsigned slot);
 
 bool knot_tree_page_fits(const void *page, size_t payload_bytes);
 
@@ -70,8 +78,8 @@ void knot_tree_page_set_key(void *page, unsigned slot, const struct knot_key *ke
 /* The items of one or two pages in order, with one more in front of number `extra_at`. */
 struct knot_tree_items {
 	const void *first;
-	const void *second;                  /* NULL: none */
-	const struct knot_tree_item *extra;  /* NULL: none */
+	const void *second;                 /* NULL: none */
+	const struct knot_tree_item *extra; /* NULL: none */
 	unsigned extra_at;
 };
 
@@ -79,14 +87,16 @@ unsigned knot_tree_items_count(const struct knot_tree_items *items);
 void knot_tree_items_get(const struct knot_tree_items *items, unsigned number, struct knot_tree_item *item);
 
 /*
- * Where to cut the items of `range` so that both parts fit: `*at` items go left, `*separator` becomes the right part's low end. `append`: nearly
- * all go left; else halves, and rather between keys that share little. Inner pages get two children at least. Errors: -EUCLEAN no such place.
+ * Where to cut the items of `range` so that both parts fit: `*at` items go left, `*separator` becomes the right part's
+ * low end. In a series the extra item goes where the next ones find room while the page that it leaves stays full; else
+ * halves, and rather between keys that share little. Inner pages get two children at least.
+ * Errors: -EUCLEAN no such place.
  */
-int knot_tree_items_cut(const struct knot_tree_items *items, const struct knot_tree_range *range, bool append, unsigned *at,
-			struct knot_key *separator);
+int knot_tree_items_cut(const struct knot_tree_items *items, const struct knot_tree_range *range,
+			enum knot_tree_series series, unsigned *at, struct knot_key *separator);
 
 /* Make `page` hold exactly items `from` to `to` - 1, for `range`. `items` must not be in `page`. Errors: -EUCLEAN. */
-int knot_tree_items_fill(const struct knot_tree_items *items, unsigned from, unsigned to, const struct knot_tree_range *range,
-			 void *page);
+int knot_tree_items_fill(const struct knot_tree_items *items, unsigned from, unsigned to,
+			 const struct knot_tree_range *range, void *page);
 
 #endif
