@@ -161,16 +161,17 @@ static int look_everywhere(struct search *s)
 	return err;
 }
 
+/* `*cursor` is where the data cursor goes if the run is taken. */
 static int find(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no,
-		uint32_t *got)
+		uint32_t *got, uint64_t *cursor)
 {
 	struct search s = { .space = space, .mtr = mtr, .groups = knot_group_reach(space), .want = want };
 	bool exact = false;
 	bool near_found;
 	int err;
 
-	if (s.want > KNOT_GROUP_PAGES)
-		s.want = KNOT_GROUP_PAGES;
+	if (s.want > knot_group_implicit_free(space, 0) - 1u)
+		s.want = knot_group_implicit_free(space, 0) - 1u; /* the longest run that there can be */
 	err = look_near(&s, near, &exact);
 	near_found = exact || is_found(&s);
 	if (!err && !near_found)
@@ -184,8 +185,7 @@ static int find(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, u
 		return err;
 	if (!s.best)
 		return -ENOSPC;
-	if (!near_found || s.best_page == space->data_cursor)
-		space->data_cursor = s.best_page + s.best;
+	*cursor = !near_found || s.best_page == space->data_cursor ? s.best_page + s.best : space->data_cursor;
 	*page_no = s.best_page;
 	*got = s.best;
 	return 0;
@@ -195,12 +195,12 @@ int knot_space_alloc_data(struct knot_space *space, struct knot_mtr *mtr, uint64
 			  uint64_t *page_no, uint32_t *got)
 {
 	struct knot_group_edit edit;
-	uint64_t found;
+	uint64_t found, cursor;
 	uint32_t count;
 	int err;
 
 	assert(want);
-	err = find(space, mtr, near, want, &found, &count);
+	err = find(space, mtr, near, want, &found, &count, &cursor);
 	if (!err)
 		err = knot_group_require(space, mtr, knot_group_of(found));
 	if (!err)
@@ -209,6 +209,7 @@ int knot_space_alloc_data(struct knot_space *space, struct knot_mtr *mtr, uint64
 		return err;
 
 	knot_group_apply(space, &edit);
+	space->data_cursor = cursor;
 	*page_no = found;
 	*got = count;
 	return 0;
@@ -217,12 +218,12 @@ int knot_space_alloc_data(struct knot_space *space, struct knot_mtr *mtr, uint64
 int knot_space_place(struct knot_space *space, struct knot_mtr *mtr, uint64_t near, uint32_t want, uint64_t *page_no,
 		     uint32_t *got)
 {
-	uint64_t found;
+	uint64_t found, cursor;
 	uint32_t count;
 	int err;
 
 	assert(want);
-	err = find(space, mtr, near, want, &found, &count);
+	err = find(space, mtr, near, want, &found, &count, &cursor);
 	if (!err)
 		err = knot_busy_prepare(space, knot_group_of(found));
 	if (err)
@@ -230,6 +231,7 @@ int knot_space_place(struct knot_space *space, struct knot_mtr *mtr, uint64_t ne
 
 	knot_busy_mark(space, found, count);
 	space->placed += count;
+	space->data_cursor = cursor;
 	*page_no = found;
 	*got = count;
 	return 0;

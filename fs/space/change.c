@@ -60,6 +60,10 @@ static void finish(struct knot_mtr_hook *hook, knot_lsn_t lsn)
 		publish(space, &change->ops[i], lsn);
 	for (size_t i = change->count; !lsn && i; i--)
 		undo(space, &change->ops[i - 1u]);
+	if (!lsn) { /* the next try is to find the same pages */
+		space->data_cursor = change->data_cursor;
+		space->tree_cursor = change->tree_cursor;
+	}
 
 	change->active = false;
 	for (size_t i = 0; i < change->count; i++)
@@ -90,6 +94,8 @@ int knot_change_reserve(struct knot_space *space, struct knot_mtr *mtr, size_t c
 	}
 	if (!change->active) {
 		change->active = true;
+		change->data_cursor = space->data_cursor;
+		change->tree_cursor = space->tree_cursor;
 		change->hook.finish = finish;
 		knot_mtr_add_hook(mtr, &change->hook);
 	}

@@ -62,6 +62,7 @@ struct knot_space_change {
 	struct knot_space_op *ops; /* kept for the next mtr */
 	size_t count;
 	size_t capacity;
+	uint64_t data_cursor, tree_cursor; /* as they were before */
 };
 
 struct knot_space {
@@ -151,7 +152,7 @@ int knot_group_map(struct knot_space *space, struct knot_mtr *mtr, uint64_t grou
 
 static inline bool knot_group_is_tree_cluster(const uint8_t *tree_clusters, uint32_t cluster)
 {
-	return tree_clusters[cluster / 8u] >> (cluster % 8u) & 1u;
+	return (tree_clusters[cluster / 8u] & 1u << (cluster % 8u)) != 0;
 }
 
 /*

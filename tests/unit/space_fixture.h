@@ -212,6 +212,16 @@ static inline void fixture_reap(struct fixture *f)
 	knot_txn_unlock(f->txn);
 }
 
+static inline int fixture_reserve(struct fixture *f, uint64_t pages, unsigned flags)
+{
+	int err;
+
+	knot_txn_lock(f->txn, NULL);
+	err = knot_space_reserve(f->space, pages, flags);
+	knot_txn_unlock(f->txn);
+	return err;
+}
+
 /* ---- what is on the pages ---- */
 
 struct fixture_look {
@@ -230,7 +240,7 @@ static inline int op_look(struct fixture *f, struct knot_mtr *mtr, void *arg)
 	if (err)
 		return err;
 	header = knot_page_data(page);
-	look->in_use = header->bitmap[bit / 8u] >> (bit % 8u) & 1u;
+	look->in_use = (header->bitmap[bit / 8u] & 1u << (bit % 8u)) != 0;
 	look->tree = knot_group_is_tree_cluster(header->tree_clusters, bit / KNOT_CLUSTER_PAGES);
 	return 0;
 }

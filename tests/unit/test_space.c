@@ -191,6 +191,25 @@ static void an_initialisation_given_up_leaves_the_group_unused(void **state)
 	fixture_close(&f);
 }
 
+static void a_second_try_finds_the_same_pages(void **state)
+{
+	struct fixture_call call = { .want = 100, .give_up = true };
+	struct fixture f;
+	uint64_t page;
+
+	(void)state;
+	fixture_open(&f, THREE_GROUPS);
+	assert_int_equal(fixture_run(&f, true, op_alloc_data, &call, NULL), GIVE_UP);
+	page = call.page_no;
+	assert_int_equal(fixture_run(&f, true, op_alloc_data, &call, NULL), GIVE_UP);
+	assert_int_equal(call.page_no, page);
+	assert_int_equal(fixture_run(&f, true, op_alloc_tree, &call, NULL), GIVE_UP);
+	page = call.page_no;
+	assert_int_equal(fixture_run(&f, true, op_alloc_tree, &call, NULL), GIVE_UP);
+	assert_int_equal(call.page_no, page);
+	fixture_close(&f);
+}
+
 static void what_was_placed_in_an_unused_group_settles_there(void **state)
 {
 	struct fixture f;
@@ -230,6 +249,32 @@ static void all_pages_but_the_fixed_ones_can_be_had_once(void **state)
 	fixture_close(&f);
 }
 
+static void a_power_cut_forgets_what_was_placed_or_not_committed(void **state)
+{
+	struct fixture f;
+	uint64_t committed, released, lost, placed, free_pages;
+	uint32_t got;
+
+	(void)state;
+	fixture_open(&f, THREE_GROUPS);
+	committed = fixture_alloc_data(&f, KNOT_GROUP_PAGES + 500, 100, &got);
+	released = fixture_alloc_data(&f, 3000, 10, &got);
+	fixture_commit(&f);
+	free_pages = knot_space_free(f.space);
+	lost = fixture_alloc_data(&f, 5000, 50, &got);
+	placed = fixture_place(&f, 6000, 50, &got);
+	assert_int_equal(fixture_release(&f, released, 10), 0);
+	knot_space_close(f.space);
+	knot_txn_abandon(f.txn);
+	fixture_load(&f);
+	assert_int_equal(f.space->groups_initialised, 2);
+	assert_int_equal(knot_space_free(f.space), free_pages);
+	assert_true(fixture_in_use(&f, committed) && fixture_in_use(&f, committed + 99) &&
+		    fixture_in_use(&f, released));
+	assert_false(fixture_in_use(&f, lost) || fixture_in_use(&f, placed));
+	fixture_close(&f);
+}
+
 /* ---- reservations ---- */
 
 static void the_pool_is_for_those_who_may_use_it(void **state)
@@ -241,12 +286,12 @@ static void the_pool_is_for_those_who_may_use_it(void **state)
 	fixture_open(&f, ONE_GROUP);
 	available = knot_space_available(f.space);
 	assert_true(available + 64 == knot_space_free(f.space));
-	assert_int_equal(knot_space_reserve(f.space, available + 1, 0), -ENOSPC);
-	assert_int_equal(knot_space_reserve(f.space, available, 0), 0);
+	assert_int_equal(fixture_reserve(&f, available + 1, 0), -ENOSPC);
+	assert_int_equal(fixture_reserve(&f, available, 0), 0);
 	assert_int_equal(knot_space_available(f.space), 0);
-	assert_int_equal(knot_space_reserve(f.space, 1, 0), -ENOSPC);
-	assert_int_equal(knot_space_reserve(f.space, 65, KNOT_SPACE_POOL), -ENOSPC);
-	assert_int_equal(knot_space_reserve(f.space, 64, KNOT_SPACE_POOL), 0);
+	assert_int_equal(fixture_reserve(&f, 1, 0), -ENOSPC);
+	assert_int_equal(fixture_reserve(&f, 65, KNOT_SPACE_POOL), -ENOSPC);
+	assert_int_equal(fixture_reserve(&f, 64, KNOT_SPACE_POOL), 0);
 	assert_int_equal(knot_space_free(f.space), 0);
 	knot_space_unreserve(f.space, available + 64);
 	assert_int_equal(knot_space_available(f.space), available);
@@ -263,9 +308,9 @@ static void a_reservation_takes_committed_frees_back(void **state)
 	fixture_open(&f, ONE_GROUP);
 	page = fixture_alloc_data(&f, 0, 500, &got);
 	assert_int_equal(fixture_release(&f, page, got), 0);
-	assert_int_equal(knot_space_reserve(f.space, knot_space_available(f.space) + got, 0), -ENOSPC);
+	assert_int_equal(fixture_reserve(&f, knot_space_available(f.space) + got, 0), -ENOSPC);
 	fixture_commit(&f);
-	assert_int_equal(knot_space_reserve(f.space, knot_space_available(f.space) + got, 0), 0);
+	assert_int_equal(fixture_reserve(&f, knot_space_available(f.space) + got, 0), 0);
 	fixture_close(&f);
 }
 
@@ -587,8 +632,10 @@ int main(void)
 		cmocka_unit_test(the_tree_gets_the_last_page_of_a_full_volume_and_data_those_of_the_tree),
 		cmocka_unit_test(a_group_is_initialised_by_the_mtr_that_first_uses_it),
 		cmocka_unit_test(an_initialisation_given_up_leaves_the_group_unused),
+		cmocka_unit_test(a_second_try_finds_the_same_pages),
 		cmocka_unit_test(what_was_placed_in_an_unused_group_settles_there),
 		cmocka_unit_test(all_pages_but_the_fixed_ones_can_be_had_once),
+		cmocka_unit_test(a_power_cut_forgets_what_was_placed_or_not_committed),
 		cmocka_unit_test(the_pool_is_for_those_who_may_use_it),
 		cmocka_unit_test(a_reservation_takes_committed_frees_back),
 		cmocka_unit_test(checks_are_kept_over_check_pages_and_a_remount),

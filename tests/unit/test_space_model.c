@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random mini-transactions against a model that knows the state of every page. After each of them the counts of the allocator must be the
- * model's, and what it hands out must be free there; mtrs are given up at random, and the volume is closed and opened again.
+ * Random mini-transactions against a model that knows the state of every page. After each of them the counts of the
+ * allocator must be the model's, and what it hands out must be free there; mtrs are given up at random, and the volume
+ * is closed and opened again.
  */
 #include "space_fixture.h"
 
@@ -293,10 +294,10 @@ static void reserve(struct model *m)
 	}
 	reap(m);
 	if (pages <= model_available(m)) {
-		assert_int_equal(knot_space_reserve(m->f.space, pages, 0), 0);
+		assert_int_equal(fixture_reserve(&m->f, pages, 0), 0);
 		m->reserved += pages;
 	} else {
-		assert_int_equal(knot_space_reserve(m->f.space, pages, 0), -ENOSPC);
+		assert_int_equal(fixture_reserve(&m->f, pages, 0), -ENOSPC);
 	}
 }
 
@@ -322,6 +323,7 @@ static int op_compare_bits(struct fixture *f, struct knot_mtr *mtr, void *arg)
 	for (uint64_t group = 0; group < f->space->groups_initialised; group++) {
 		uint64_t words[KNOT_GROUP_WORDS];
 		uint8_t tree[KNOT_GROUP_CLUSTERS / 8u];
+		uint32_t at, longest;
 		uint32_t end = knot_super_group_pages(&f->super, group);
 		int err = knot_group_map(f->space, mtr, group, words, tree);
 
@@ -330,6 +332,11 @@ static int op_compare_bits(struct fixture *f, struct knot_mtr *mtr, void *arg)
 		for (uint32_t bit = 0; bit < end; bit++)
 			assert_int_equal(m->now.state[group * KNOT_GROUP_PAGES + bit] == FREE,
 					 !(words[bit / 64u] >> (bit % 64u) & 1u));
+		for (uint32_t c = 0; c < KNOT_GROUP_CLUSTERS; c++)
+			if (knot_group_is_tree_cluster(tree, c))
+				words[c] = ~UINT64_C(0);
+		knot_map_find_run(words, 0, KNOT_GROUP_PAGES, KNOT_GROUP_PAGES, &at, &longest);
+		assert_true(longest <= f->space->groups[group].run_max);
 	}
 	return 0;
 }
