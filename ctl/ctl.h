@@ -5,9 +5,9 @@
 
 #include <stdbool.h>
 
-#define KNOT_CTL_OK 0
+#define KNOT_CTL_OK     0
 #define KNOT_CTL_FAILED 1
-#define KNOT_CTL_USAGE 2
+#define KNOT_CTL_USAGE  2
 
 /* "knotctl: text" to stderr. Returns KNOT_CTL_FAILED. */
 __attribute__((format(printf, 1, 2))) int knot_ctl_fail(const char *format, ...);

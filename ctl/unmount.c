@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * knotctl unmount: what umount(8) is for a kernel's file system. Of an ordinary user's mount umount(8) returns while the daemon is
- * still writing; here it is waited for.
+ * knotctl unmount: what umount(8) is for a kernel's file system. Of an ordinary user's mount umount(8) returns while
+ * the daemon is still writing; here it is waited for.
  */
 #include "ctl/ctl.h"
 
@@ -98,9 +98,10 @@ int knot_ctl_unmount(const char *given)
 	status = unmount(dir);
 	free(dir);
 	if (process < 0)
-		return status == KNOT_CTL_OK && info.owner != 0 ?
-			       knot_ctl_fail("unmounted, but the daemon (pid %d) can't be waited for: %s", info.pid, strerror(errno)) :
-			       status;
+		return status == KNOT_CTL_OK && info.owner != 0
+			       ? knot_ctl_fail("unmounted, but the daemon (pid %d) can't be waited for: %s", info.pid,
+					       strerror(errno))
+			       : status;
 	if (status == KNOT_CTL_OK)
 		wait_for_end(process);
 	close(process);

@@ -2,10 +2,12 @@
 /*
  * The life of one mount. The main thread starts everything, then waits for a signal or for the last thread of the pool.
  *
- *   image locked -> volume recovered -> mounted -> INIT answered -> served -> unmounted (DESTROY, if it comes, closes) -> closed
+ *   image locked -> volume recovered -> mounted -> INIT answered -> served -> unmounted (DESTROY, if it comes,
+ *   closes) -> closed
  *
- * TERM, INT and HUP are blocked in all threads and come through a descriptor; those that arrive during recovery wait for its end.
- * If power fails, or the daemon is killed, at any of these points: the next start recovers, and detaches the mount point.
+ * TERM, INT and HUP are blocked in all threads and come through a descriptor; those that arrive during recovery wait
+ * for its end. If power fails, or the daemon is killed, at any of these points: the next start recovers, and detaches
+ * the mount point.
  */
 #include "fs/fuse/daemon.h"
 
@@ -29,7 +31,7 @@
 #include <unistd.h>
 
 #define REQUEST_BYTES_MAX (1024u * 1024u)
-#define STOP_INTERVAL_MS 10
+#define STOP_INTERVAL_MS  10
 
 struct daemon {
 	const struct knot_options *options;
@@ -37,7 +39,7 @@ struct daemon {
 	struct knot_device *device;
 	struct knot_mount mount;
 	struct knot_fuse fuse;
-	char image[PATH_MAX];        /* absolute: the daemon leaves its folder */
+	char image[PATH_MAX]; /* absolute: the daemon leaves its folder */
 	int signal_fd;
 };
 
@@ -154,7 +156,8 @@ static int begin_serving(struct daemon *daemon)
 	if (!err)
 		err = knot_shim_attach(fuse);
 	if (err == -EPROTONOSUPPORT)
-		knot_message(&daemon->sink.plain, KNOT_ERROR, "libfuse %s is too old, 3.14 is needed", fuse_pkgversion());
+		knot_message(&daemon->sink.plain, KNOT_ERROR, "libfuse %s is too old, 3.14 is needed",
+			     fuse_pkgversion());
 	if (err)
 		return err;
 	daemon->mount.fd = -1; /* the session's now */
@@ -204,7 +207,8 @@ static void end_by_signal(const struct daemon *daemon)
 	int err = knot_mount_detach(&daemon->mount, false);
 
 	if (err) {
-		knot_message(&daemon->sink.plain, KNOT_NOTE, "%s is in use: it goes away under its users", daemon->mount.dir);
+		knot_message(&daemon->sink.plain, KNOT_NOTE, "%s is in use: it goes away under its users",
+			     daemon->mount.dir);
 		save_cached_writes(daemon);
 		(void)knot_mount_detach(&daemon->mount, true);
 		stop_pool(daemon);
@@ -232,13 +236,9 @@ static void wait_for_end(const struct daemon *daemon)
 static int finish(struct daemon *daemon)
 {
 	struct knot_fuse *fuse = &daemon->fuse;
-	int err = 0, pool_err;
+	int err = knot_fuse_close_volume(fuse);
+	int pool_err;
 
-	if (fuse->pool && (fuse->volume || fuse->closed))
-		err = knot_fuse_close_volume(fuse);
-	else if (fuse->volume)
-		err = knot_volume_close(fuse->volume);
-	fuse->closed = true;
 	if (err)
 		knot_message(&daemon->sink.volume, KNOT_ERROR, "closing failed: %s", strerror(-err));
 	if (fuse->session)
@@ -248,7 +248,8 @@ static int finish(struct daemon *daemon)
 	if (fuse->pool) {
 		pool_err = knot_pool_free(fuse->pool);
 		if (pool_err)
-			knot_message(&daemon->sink.plain, KNOT_ERROR, "reading requests failed: %s", strerror(-pool_err));
+			knot_message(&daemon->sink.plain, KNOT_ERROR, "reading requests failed: %s",
+				     strerror(-pool_err));
 	}
 	knot_device_close(daemon->device);
 	if (daemon->signal_fd >= 0)
@@ -276,7 +277,8 @@ static int enter_name_space(const struct daemon *daemon)
 	if (fd >= 0)
 		close(fd);
 	if (err)
-		knot_message(&daemon->sink.plain, KNOT_ERROR, "can't enter the mount namespace %s: %s", path, strerror(-err));
+		knot_message(&daemon->sink.plain, KNOT_ERROR, "can't enter the mount namespace %s: %s", path,
+			     strerror(-err));
 	return err;
 }
 

@@ -6,13 +6,13 @@
 #include "fs/fuse/options.h"
 
 /* As in mount(8). */
-#define KNOT_EXIT_USAGE 1
+#define KNOT_EXIT_USAGE  1
 #define KNOT_EXIT_SYSTEM 2
-#define KNOT_EXIT_MOUNT 32
+#define KNOT_EXIT_MOUNT  32
 
 /*
- * Serve `options` until it is unmounted. `mounted` is called once everything works, on the calling thread, before which all messages go to
- * stderr; it tells whoever waits, and leaves the terminal unless in the foreground.
+ * Serve `options` until it is unmounted. `mounted` is called once everything works, on the calling thread, before
+ * which all messages go to stderr; it tells whoever waits, and leaves the terminal unless in the foreground.
  * Returns the exit status.
  */
 int knot_daemon_run(const struct knot_options *options, void (*mounted)(void *arg), void *arg);

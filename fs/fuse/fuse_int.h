@@ -22,18 +22,17 @@ struct knot_fuse {
 	struct knot_pool *pool;
 	struct fuse_session *session;
 	const struct knot_messages *messages;
-	int fd;                       /* /dev/fuse; the session's */
+	int fd; /* /dev/fuse; the session's */
 	size_t write_max_bytes;
 	bool writeback;
 	bool read_only;
-	uid_t owner;                  /* who mounted it */
+	uid_t owner; /* who mounted it */
 
-	uint64_t init_unique;         /* init_shim.c: the INIT request, and what the kernel offered in it */
+	uint64_t init_unique; /* init_shim.c: the INIT request, and what the kernel offered in it */
 	uint32_t init_offered;
 	_Atomic bool init_done;
 
-	pthread_mutex_t close_mutex;  /* the volume is closed once: by DESTROY or after the last request */
-	bool closed;
+	pthread_mutex_t close_mutex; /* the volume is closed once, by DESTROY or in the end, and NULL then */
 	int close_error;
 };
 
@@ -54,7 +53,10 @@ struct knot_call {
 };
 void knot_call_begin(struct knot_call *call, fuse_req_t req);
 
-/* Seconds that the kernel may believe attributes and entries, names that are not there among them: nobody else changes the volume. */
+/*
+ * Seconds that the kernel may believe attributes and entries, names that are not there among them: nobody else changes
+ * the volume.
+ */
 #define KNOT_TIMEOUT 1e9
 
 /* Replies. `err` is 0 or a negative errno, as the library gives it. */
@@ -65,7 +67,10 @@ void knot_reply_entry(const struct knot_call *call, fuse_req_t req, const struct
 void knot_fill_stat(struct stat *st, const struct knot_attr *attr);
 void knot_fill_entry(struct fuse_entry_param *entry, const struct knot_attr *attr);
 
-/* Wait for the other requests and close the volume, if that is still to be done. Returns what closing it said. From a request or without any. */
+/*
+ * Wait for the other requests and close the volume, if that is still to be done. Returns what closing said. In a
+ * request or outside.
+ */
 int knot_fuse_close_volume(struct knot_fuse *fuse);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fusermount3: a setuid program that mounts for those who may not, and sends the descriptor of the connection back over the
- * socket whose number it finds in _FUSE_COMMFD.
+ * fusermount3: a setuid program that mounts for those who may not, and sends the descriptor of the connection back
+ * over the socket whose number it finds in _FUSE_COMMFD.
  */
 #include "fs/fuse/mount_int.h"
 
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PROGRAM "fusermount3"
+#define PROGRAM       "fusermount3"
 #define COMM_VARIABLE "_FUSE_COMMFD"
 
 extern char **environ;
@@ -129,12 +129,12 @@ static bool append_escaped(char *list, size_t room_bytes, const char *name, cons
 static bool build_list(const struct knot_mount_options *options, char *list, size_t room_bytes)
 {
 	/* Those that it knows. */
-	int length = snprintf(list, room_bytes, "%s,default_permissions,subtype=knotfs%s%s%s%s%s%s%s",
-			      options->flags & MS_RDONLY ? "ro" : "rw", options->allow_other ? ",allow_other" : "",
-			      options->flags & MS_NOSUID ? ",nosuid" : "", options->flags & MS_NODEV ? ",nodev" : "",
-			      options->flags & MS_NOEXEC ? ",noexec" : "", options->flags & MS_NOATIME ? ",noatime" : "",
-			      options->flags & MS_SYNCHRONOUS ? ",sync" : "",
-			      options->flags & MS_DIRSYNC ? ",dirsync" : "");
+	int length =
+		snprintf(list, room_bytes, "%s,default_permissions,subtype=knotfs%s%s%s%s%s%s%s",
+			 options->flags & MS_RDONLY ? "ro" : "rw", options->allow_other ? ",allow_other" : "",
+			 options->flags & MS_NOSUID ? ",nosuid" : "", options->flags & MS_NODEV ? ",nodev" : "",
+			 options->flags & MS_NOEXEC ? ",noexec" : "", options->flags & MS_NOATIME ? ",noatime" : "",
+			 options->flags & MS_SYNCHRONOUS ? ",sync" : "", options->flags & MS_DIRSYNC ? ",dirsync" : "");
 
 	return length > 0 && (size_t)length < room_bytes && append_escaped(list, room_bytes, "fsname", options->fsname);
 }
@@ -156,7 +156,8 @@ int knot_fusermount_attach(const struct knot_mount_options *options, const char 
 	err = start(argv, pair[1], &pid);
 	close(pair[1]);
 	if (err) {
-		knot_message(options->messages, KNOT_ERROR, "can't run " PROGRAM " (package fuse3), which mounts for ordinary users: %s",
+		knot_message(options->messages, KNOT_ERROR,
+			     "can't run " PROGRAM " (package fuse3), which mounts for ordinary users: %s",
 			     strerror(-err));
 		close(pair[0]);
 		return err;
@@ -178,7 +179,8 @@ int knot_fusermount_attach(const struct knot_mount_options *options, const char 
 int knot_fusermount_detach(const char *dir, bool lazily)
 {
 	char path[PATH_MAX];
-	char *const argv[] = { (char[]){ PROGRAM }, lazily ? (char[]){ "-uqz" } : (char[]){ "-uq" }, (char[]){ "--" }, path, NULL };
+	char *const argv[] = { (char[]){ PROGRAM }, lazily ? (char[]){ "-uqz" } : (char[]){ "-uq" }, (char[]){ "--" },
+			       path, NULL };
 	pid_t pid;
 	int err;
 

@@ -7,7 +7,9 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-/* Who holds a flock on the file; 0 when /proc does not say, as from another process namespace or for a btrfs subvolume. */
+/*
+ * Who holds a flock on the file; 0 when /proc does not say, as from another process namespace or for a btrfs subvolume.
+ */
 static int lock_holder(const char *path)
 {
 	FILE *locks = fopen("/proc/locks", "re");

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 /* Open and lock. Every error is said through `messages`. Errors: those of knot_device_open_file(). */
-int knot_image_open(const char *path, bool read_only, const struct knot_messages *messages, struct knot_device **device);
+int knot_image_open(const char *path, bool read_only, const struct knot_messages *messages,
+		    struct knot_device **device);
 
 #endif

@@ -14,7 +14,10 @@
 _Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) == KNOT_SLOT_HEADER_BYTES,
 	       "the data of a WRITE must begin at slot->data");
 
-/* Lookups and listings of one directory side by side; setuid and setgid are cleared here, without a GETXATTR for each write(2). */
+/*
+ * Lookups and listings of one directory side by side; setuid and setgid are cleared here, without a GETXATTR for each
+ * write(2).
+ */
 #define WANTED_FLAGS ((uint32_t)(FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2))
 
 static ssize_t shim_read(int fd, void *buffer, size_t len_bytes, void *userdata)

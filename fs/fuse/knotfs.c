@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * knotfs: mounts a volume. The process that was started waits until the mount works or has failed, so that both show in its
- * exit status; the daemon is its child and has the terminal until then.
+ * knotfs: mounts a volume. The process that was started waits until the mount works or has failed, so that both show
+ * in its exit status; the daemon is its child and has the terminal until then.
  */
 #include "fs/fuse/daemon.h"
 
@@ -22,8 +22,9 @@ static const char usage[] =
 	"  -o allow_other              let others in; always when root mounts\n"
 	"  -o cache=SIZE               memory for pages (default 256M)\n"
 	"  -o log_buffer=SIZE          memory for the log (default 16M)\n"
-	"  -o flush_log_at_commit=N    1 an fsync is durable (default), 2 it survives the daemon only, 0 it waits for commit=\n"
-	"  -o commit=SECONDS           write at the latest after so long what nobody synced (default 5)\n"
+	"  -o flush_log_at_commit=N    1 an fsync is durable (default), 2 it survives the\n"
+	"                              daemon only, 0 it waits for commit=\n"
+	"  -o commit=SECONDS           after so long write what nobody synced (default 5)\n"
 	"  -o data=ordered|strict      strict: writes too become durable in the order in which they were made\n"
 	"  -o writeback                let the kernel collect small writes; see knotfs(8) for what that costs\n"
 	"  -o noatime, relatime        access times: never, or as in mount(8) (default)\n"
@@ -32,7 +33,8 @@ static const char usage[] =
 	"  -h, --help                  print this\n"
 	"  -V, --version               print the version\n"
 	"\n"
-	"Options of mount(8) such as nosuid, nodev, noexec are taken too. To unmount: knotctl unmount DIR, or umount DIR.\n"
+	"Options of mount(8) such as nosuid, nodev, noexec are taken too. To unmount:\n"
+	"knotctl unmount DIR, or umount DIR.\n"
 	"Exit status: 0 mounted, 1 wrong usage, 2 out of resources, 32 the mount failed.\n";
 
 static void complain(void *arg, const char *line)
@@ -81,7 +83,8 @@ static int wait_for_child(int pipe_fd, pid_t child)
 		if (errno != EINTR)
 			return KNOT_EXIT_SYSTEM;
 	if (WIFSIGNALED(status)) {
-		fprintf(stderr, "knotfs: the daemon was ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		fprintf(stderr, "knotfs: the daemon was ended by signal %d (%s)\n", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
 		return KNOT_EXIT_MOUNT;
 	}
 	return WEXITSTATUS(status);

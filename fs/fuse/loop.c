@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A block device for a mount's source: fuseblk takes nothing else, and only fuseblk waits for us in sync(2) and umount(2).
- * Nothing is read or written through it.
+ * A block device for a mount's source: fuseblk takes nothing else, and only fuseblk waits for us in sync(2) and
+ * umount(2). Nothing is read or written through it.
  */
 #include "fs/fuse/mount_int.h"
 

@@ -13,8 +13,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define TYPE_PLAIN "fuse.knotfs"
-#define TYPE_BLOCK "fuseblk.knotfs"
+#define TYPE_PLAIN     "fuse.knotfs"
+#define TYPE_BLOCK     "fuseblk.knotfs"
 #define READ_AHEAD_KIB "1024"
 
 /* ---- the mount point ---- */
@@ -98,7 +98,8 @@ int knot_mount_prepare(const char *dir, const struct knot_messages *messages, st
 
 /* ---- mounting ---- */
 
-static int try_mount(const struct knot_mount_options *options, const char *source, const char *type, struct knot_mount *result)
+static int try_mount(const struct knot_mount_options *options, const char *source, const char *type,
+		     struct knot_mount *result)
 {
 	bool block = strcmp(type, TYPE_BLOCK) == 0;
 	char data[1024];
@@ -107,9 +108,9 @@ static int try_mount(const struct knot_mount_options *options, const char *sourc
 
 	if (fd < 0)
 		return -errno;
-	length = snprintf(data, sizeof(data), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s%s%s", fd,
-			  getuid(), getgid(), options->allow_other ? ",allow_other" : "", block ? ",blksize=4096" : "",
-			  options->security ? options->security : "");
+	length = snprintf(data, sizeof(data), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s%s%s",
+			  fd, getuid(), getgid(), options->allow_other ? ",allow_other" : "",
+			  block ? ",blksize=4096" : "", options->security ? options->security : "");
 	err = -EINVAL;
 	if (length > 0 && (size_t)length < sizeof(data))
 		err = mount(source, result->dir, type, options->flags, data) == 0 ? 0 : -errno;
@@ -196,7 +197,8 @@ void knot_mount_tune(const struct knot_mount *mount)
 		char path[128];
 		int fd;
 
-		snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u%s/read_ahead_kb", major(st.st_dev), minor(st.st_dev), suffixes[i]);
+		snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u%s/read_ahead_kb", major(st.st_dev), minor(st.st_dev),
+			 suffixes[i]);
 		fd = open(path, O_WRONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue;

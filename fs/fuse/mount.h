@@ -9,19 +9,19 @@
 #include <stdbool.h>
 
 struct knot_mount_options {
-	const char *image;        /* a path that still leads there */
-	const char *fsname;       /* shown as the source where there is no block device */
-	const char *security;     /* for the kernel, beginning with a comma; NULL none */
-	unsigned long flags;      /* MS_* */
+	const char *image;    /* a path that still leads there */
+	const char *fsname;   /* shown as the source where there is no block device */
+	const char *security; /* for the kernel, beginning with a comma; NULL none */
+	unsigned long flags;  /* MS_* */
 	bool allow_other;
 	const struct knot_messages *messages;
 };
 
 struct knot_mount {
-	int fd;                   /* /dev/fuse: the connection; the caller's */
-	bool by_helper;           /* fusermount3 mounted it and must unmount it */
-	bool block;               /* fuseblk: syncfs and DESTROY come */
-	char dir[PATH_MAX];       /* absolute */
+	int fd;             /* /dev/fuse: the connection; the caller's */
+	bool by_helper;     /* fusermount3 mounted it and must unmount it */
+	bool block;         /* fuseblk: syncfs and DESTROY come */
+	char dir[PATH_MAX]; /* absolute */
 };
 
 /*
@@ -30,11 +30,15 @@ struct knot_mount {
  */
 int knot_mount_prepare(const char *dir, const struct knot_messages *messages, struct knot_mount *mount);
 
-/* Mount at mount->dir, in the best way there is. Requests wait from now on. Errors, each said through `messages`: what mount(2) says. */
+/*
+ * Mount at mount->dir, in the best way there is. Requests wait from now on. Errors, each said through `messages`: what
+ * mount(2) says.
+ */
 int knot_mount_attach(const struct knot_mount_options *options, struct knot_mount *mount);
 
 /*
- * Unmount; `lazily`: also when it is in use. Of a fuseblk mount returns after the reply to DESTROY: another thread must serve.
+ * Unmount; `lazily`: also when it is in use. Of a fuseblk mount returns after the reply to DESTROY: another thread
+ * must serve.
  * Errors: -EBUSY; -EINVAL nothing is mounted there any more.
  */
 int knot_mount_detach(const struct knot_mount *mount, bool lazily);

@@ -59,8 +59,8 @@ static unsigned mask_of(uint32_t valid)
 }
 
 /*
- * By FUSE_HANDLE_KILLPRIV_V2 a chown clears setuid and setgid here, whoever asks; the flag in the request is for truncate alone.
- * chown(-1, -1) does so too, and it comes with nothing else in it.
+ * By FUSE_HANDLE_KILLPRIV_V2 a chown clears setuid and setgid here, whoever asks; the flag in the request is for
+ * truncate alone. chown(-1, -1) does so too, and it comes with nothing else in it.
  */
 static int add_chown_rules(const struct knot_call *call, fuse_ino_t ino, unsigned *mask)
 {

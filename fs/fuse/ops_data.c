@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Contents of files. FLUSH is left unset: a close has nothing to write, since write(2) has reached the library already, and in
- * writeback mode the kernel writes before it would send it. Its ENOSYS is remembered.
+ * Contents of files. FLUSH is left unset: a close has nothing to write, since write(2) has reached the library
+ * already, and in writeback mode the kernel writes before it would send it. Its ENOSYS is remembered.
  */
 #include "fs/fuse/fuse_int.h"
 #include "fs/fuse/init_shim.h"
@@ -26,7 +26,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t at, struc
 	fuse_reply_buf(req, (const char *)call.slot->data, got);
 }
 
-static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buffer, size_t size, off_t at, struct fuse_file_info *fi)
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buffer, size_t size, off_t at,
+		     struct fuse_file_info *fi)
 {
 	struct knot_call call;
 	int err = -EIO;

@@ -38,8 +38,8 @@ static mode_t mode_of(uint8_t type)
 	return (mode_t)type << 12; /* DT_REG << 12 is S_IFREG, and so on */
 }
 
-static int fill_plain(void *arg, const char *name, size_t name_bytes, uint64_t inode, uint8_t type, uint64_t next_offset,
-		      const struct knot_attr *attr)
+static int fill_plain(void *arg, const char *name, size_t name_bytes, uint64_t inode, uint8_t type,
+		      uint64_t next_offset, const struct knot_attr *attr)
 {
 	struct listing *listing = arg;
 	struct stat st = { .st_ino = inode, .st_mode = mode_of(type) };
@@ -48,8 +48,9 @@ static int fill_plain(void *arg, const char *name, size_t name_bytes, uint64_t i
 	(void)attr;
 	if (!copy_name(copy, name, name_bytes))
 		return 1;
-	return account(listing, fuse_add_direntry(listing->req, listing->buffer + listing->used_bytes,
-						  listing->room_bytes - listing->used_bytes, copy, &st, (off_t)next_offset));
+	return account(listing,
+		       fuse_add_direntry(listing->req, listing->buffer + listing->used_bytes,
+					 listing->room_bytes - listing->used_bytes, copy, &st, (off_t)next_offset));
 }
 
 static int fill_plus(void *arg, const char *name, size_t name_bytes, uint64_t inode, uint8_t type, uint64_t next_offset,
@@ -63,9 +64,9 @@ static int fill_plus(void *arg, const char *name, size_t name_bytes, uint64_t in
 		knot_fill_entry(&entry, attr);
 	if (!copy_name(copy, name, name_bytes))
 		return 1;
-	return account(listing,
-		       fuse_add_direntry_plus(listing->req, listing->buffer + listing->used_bytes,
-					      listing->room_bytes - listing->used_bytes, copy, &entry, (off_t)next_offset));
+	return account(listing, fuse_add_direntry_plus(listing->req, listing->buffer + listing->used_bytes,
+						       listing->room_bytes - listing->used_bytes, copy, &entry,
+						       (off_t)next_offset));
 }
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
@@ -77,8 +78,12 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool
 	knot_call_begin(&call, req);
 	listing.buffer = (char *)call.slot->data;
 	listing.room_bytes = size < KNOT_SLOT_DATA_BYTES ? size : KNOT_SLOT_DATA_BYTES;
-	err = knot_vfs_readdir(call.volume, call.request, ino, (uint64_t)offset, plus, plus ? fill_plus : fill_plain, &listing);
-	/* Entries taken before an error count as looked up: they must be told, the error comes again with the next call. */
+	err = knot_vfs_readdir(call.volume, call.request, ino, (uint64_t)offset, plus, plus ? fill_plus : fill_plain,
+			       &listing);
+	/*
+	 * Entries taken before an error count as looked up: they must be told, the error comes again with the next
+	 * call.
+	 */
 	if (err && listing.used_bytes == 0)
 		knot_reply_error(req, err);
 	else

@@ -103,16 +103,16 @@ static void reply_change(const struct knot_call *call, fuse_req_t req, unsigned 
 	int err = -EPERM;
 
 	if (uid == 0 || uid == call->fuse->owner)
-		err = command == KNOT_IOC_SYNC ? knot_vfs_syncfs(call->volume, call->request) :
-						 knot_vfs_checkpoint(call->volume, call->request);
+		err = command == KNOT_IOC_SYNC ? knot_vfs_syncfs(call->volume, call->request)
+					       : knot_vfs_checkpoint(call->volume, call->request);
 	if (err)
 		knot_reply_error(req, err);
 	else
 		fuse_reply_ioctl(req, 0, NULL, 0);
 }
 
-static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg, struct fuse_file_info *fi, unsigned flags,
-		     const void *in, size_t in_bytes, size_t out_bytes)
+static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg, struct fuse_file_info *fi,
+		     unsigned flags, const void *in, size_t in_bytes, size_t out_bytes)
 {
 	struct knot_call call;
 

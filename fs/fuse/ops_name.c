@@ -82,8 +82,8 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 }
 
 /*
- * O_CREAT arrives here too: CREATE is left unset, so that the kernel sends MKNOD and opens without us. With CREATE it would
- * keep a handle and send a RELEASE for it.
+ * O_CREAT arrives here too: CREATE is left unset, so that the kernel sends MKNOD and opens without us. With CREATE it
+ * would keep a handle and send a RELEASE for it.
  */
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
@@ -180,8 +180,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		return;
 	knot_call_begin(&call, req);
 	if (!(flags & ~(KNOT_RENAME_NOREPLACE | KNOT_RENAME_EXCHANGE | KNOT_RENAME_WHITEOUT)))
-		err = knot_vfs_rename(call.volume, call.request, parent, name, len_bytes, new_parent, new_name, new_len_bytes,
-				      flags);
+		err = knot_vfs_rename(call.volume, call.request, parent, name, len_bytes, new_parent, new_name,
+				      new_len_bytes, flags);
 	knot_reply_error(req, err);
 }
 

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 
-/* Requests that the kernel keeps under way for readahead and asynchronous direct I/O; its default of 12 starves both. */
+/*
+ * Requests that the kernel keeps under way for readahead and asynchronous direct I/O; its default of 12 starves both.
+ */
 #define BACKGROUND_REQUESTS 64u
 
 static void set_flag(struct fuse_conn_info *conn, unsigned flag, bool wanted)
@@ -20,8 +22,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	struct knot_fuse *fuse = userdata;
 
 	/*
-	 * The daemon is the only writer: the kernel may keep what it caches, whatever times and sizes it sees. Opens are never
-	 * seen here, so O_TRUNC must come as a SETATTR. Locks are the kernel's own.
+	 * The daemon is the only writer: the kernel may keep what it caches, whatever times and sizes it sees. Opens
+	 * are never seen here, so O_TRUNC must come as a SETATTR. Locks are the kernel's own.
 	 */
 	set_flag(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);
 	set_flag(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
@@ -54,24 +56,24 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 int knot_fuse_close_volume(struct knot_fuse *fuse)
 {
-	knot_pool_wait_alone(fuse->pool);
+	int err;
+
+	if (fuse->pool)
+		knot_pool_wait_alone(fuse->pool);
 	pthread_mutex_lock(&fuse->close_mutex);
-	if (!fuse->closed) {
-		fuse->closed = true;
+	if (fuse->volume) {
 		fuse->close_error = knot_volume_close(fuse->volume);
 		fuse->volume = NULL;
 	}
+	err = fuse->close_error;
 	pthread_mutex_unlock(&fuse->close_mutex);
-	return fuse->close_error;
+	return err;
 }
 
 /* Of a fuseblk mount: umount(8) waits for the reply, so that what it unmounted is durable when it returns. */
 static void op_destroy(void *userdata)
 {
-	struct knot_fuse *fuse = userdata;
-
-	if (!fuse->closed)
-		(void)knot_fuse_close_volume(fuse); /* kept in close_error: the daemon's exit status */
+	(void)knot_fuse_close_volume(userdata); /* what goes wrong is the daemon's exit status in the end */
 }
 
 /* "Don't ask again": a file or directory needs no handle, and closing one has nothing to write. */

@@ -13,15 +13,15 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#define CACHE_BYTES_MIN (1u << 20)
+#define CACHE_BYTES_MIN      (1u << 20)
 #define LOG_BUFFER_BYTES_MIN (64u << 10)
-#define COMMIT_SECONDS_MAX 3600u
-#define THREADS_DEFAULT_MIN 8
-#define NO_SYMLINK_FOLLOW 256u /* MS_NOSYMFOLLOW, younger than some C libraries */
+#define COMMIT_SECONDS_MAX   3600u
+#define THREADS_DEFAULT_MIN  8
+#define NO_SYMLINK_FOLLOW    256u /* MS_NOSYMFOLLOW, younger than some C libraries */
 
 struct parser {
 	struct knot_options *options;
-	bool sloppy;                /* -s */
+	bool sloppy; /* -s */
 	void (*complain)(void *arg, const char *line);
 	void *arg;
 };
@@ -111,7 +111,7 @@ static int append_security(const struct parser *parser, const char *text)
 /* ---- the options ---- */
 
 enum kind {
-	OPT_IGNORE,    /* for mount(8), or how things are anyway */
+	OPT_IGNORE, /* for mount(8), or how things are anyway */
 	OPT_MS_SET,
 	OPT_MS_CLEAR,
 	OPT_RO,
@@ -120,8 +120,8 @@ enum kind {
 	OPT_RELATIME,
 	OPT_ALLOW_OTHER,
 	OPT_WRITEBACK,
-	OPT_USER,      /* mount(8): implies three others */
-	OPT_VALUED,    /* from here on with a value */
+	OPT_USER,   /* mount(8): implies three others */
+	OPT_VALUED, /* from here on with a value */
 	OPT_CACHE = OPT_VALUED,
 	OPT_LOG_BUFFER,
 	OPT_COMMIT_POLICY,
@@ -227,7 +227,8 @@ static int set_plain(struct knot_options *options, const struct option_entry *en
 	return 0;
 }
 
-static int set_valued(const struct parser *parser, enum kind kind, const char *name, const char *value, const char *whole)
+static int set_valued(const struct parser *parser, enum kind kind, const char *name, const char *value,
+		      const char *whole)
 {
 	struct knot_options *options = parser->options;
 
@@ -272,11 +273,12 @@ static int set_option(const struct parser *parser, const char *whole)
 		known = true;
 		if ((entry->kind >= OPT_VALUED) != (equals != NULL))
 			continue;
-		return equals ? set_valued(parser, entry->kind, entry->name, equals + 1, whole) :
-				set_plain(parser->options, entry);
+		return equals ? set_valued(parser, entry->kind, entry->name, equals + 1, whole)
+			      : set_plain(parser->options, entry);
 	}
 	if (known)
-		return refuse(parser, "option %.*s %s", (int)name_bytes, whole, equals ? "takes no value" : "needs a value");
+		return refuse(parser, "option %.*s %s", (int)name_bytes, whole,
+			      equals ? "takes no value" : "needs a value");
 	if (parser->sloppy)
 		return 0;
 	return refuse(parser, "unknown option: %.*s", (int)name_bytes, whole);
@@ -322,7 +324,8 @@ static bool is_mount_helper(const char *argv0)
 static unsigned default_threads(void)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned threads = cores > 0 && cores < (long)KNOT_POOL_THREADS_MAX / 2 ? (unsigned)cores * 2 : KNOT_POOL_THREADS_MAX;
+	unsigned threads = cores > 0 && cores < (long)KNOT_POOL_THREADS_MAX / 2 ? (unsigned)cores * 2
+										: KNOT_POOL_THREADS_MAX;
 
 	if (cores <= 0 || threads < THREADS_DEFAULT_MIN)
 		threads = THREADS_DEFAULT_MIN;

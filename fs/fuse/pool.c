@@ -8,10 +8,11 @@
  *
  * Invariants (`mutex` guards all of them)
  *  (1) At most one thread has the role: `reader`. Nobody takes it from a thread; it is handed over or kept.
- *  (2) `reader` is NULL only when each of `threads_max` threads serves a request (or starting one more failed). The first that
- *      is done takes it. So requests are read again as soon as one of those under way ends, and they end without any that was
- *      not read yet: the library's own threads do what they wait for.
- *  (3) Handing over never waits for anything but `mutex`, which is held for a few instructions: callers hold locks of the library.
+ *  (2) `reader` is NULL only when each of `threads_max` threads serves a request (or starting one more failed). The
+ *      first that is done takes it. So requests are read again as soon as one of those under way ends, and they end
+ *      without any that was not read yet: the library's own threads do what they wait for.
+ *  (3) Handing over never waits for anything but `mutex`, which is held for a few instructions: callers hold locks of
+ *      the library.
  *  (4) `serving` counts requests whose threads gave the role away; the reader's own is not among them.
  */
 #include "fs/fuse/pool.h"
@@ -24,23 +25,23 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE_BYTES 4096u
+#define PAGE_BYTES        4096u
 #define SLOT_MEMORY_BYTES (PAGE_BYTES + KNOT_SLOT_DATA_BYTES)
 
 struct knot_pool {
 	struct knot_pool_options options;
-	pthread_key_t key;              /* the calling thread's slot */
+	pthread_key_t key; /* the calling thread's slot */
 	int ended_fd;
 	_Atomic bool stopping;
 
 	pthread_mutex_t mutex;
-	pthread_cond_t quiet;           /* `serving` went down */
+	pthread_cond_t quiet; /* `serving` went down */
 	struct knot_slot *reader;
-	struct knot_slot *parked;       /* last in, first out: the warmest thread goes on */
+	struct knot_slot *parked; /* last in, first out: the warmest thread goes on */
 	unsigned serving;
 	unsigned alive;
-	unsigned slot_count;            /* slots[0] to slots[slot_count - 1] exist */
-	int error;                      /* why reading ended, 0 when the kernel said goodbye */
+	unsigned slot_count; /* slots[0] to slots[slot_count - 1] exist */
+	int error;           /* why reading ended, 0 when the kernel said goodbye */
 	struct knot_slot *slots[KNOT_POOL_THREADS_MAX];
 };
 
@@ -260,8 +261,7 @@ static void hand_over(struct knot_request *request)
 		next = pool->parked;
 		pool->parked = next->next_parked;
 		pool->reader = next;
-	} else if (pool->alive > 0 && pool->slot_count < pool->options.threads_max &&
-		   slot_new(pool, &next) == 0) {
+	} else if (pool->alive > 0 && pool->slot_count < pool->options.threads_max && slot_new(pool, &next) == 0) {
 		if (thread_start_locked(pool, next) == 0)
 			pool->slots[pool->slot_count++] = next;
 		else
@@ -298,7 +298,10 @@ int knot_pool_free(struct knot_pool *pool)
 {
 	int err;
 
-	/* No thread is started once the first has been joined: only requests start threads, and slots[] has all of them. */
+	/*
+	 * No thread is started once the first has been joined: only requests start threads, and slots[] has all of
+	 * them.
+	 */
 	for (unsigned i = 0; i < KNOT_POOL_THREADS_MAX; i++) {
 		struct knot_slot *slot;
 

@@ -2,8 +2,9 @@
 /*
  * The threads that read and serve requests: a leader and its followers.
  *
- * One thread at a time has the *reading role*: it blocks in read(2), serves what it read and reads on. Just before its request
- * waits (struct knot_request.about_to_block) it hands the role to a spare thread and goes on with the request where it was.
+ * One thread at a time has the *reading role*: it blocks in read(2), serves what it read and reads on. Just before
+ * its request waits (struct knot_request.about_to_block) it hands the role to a spare thread and goes on with the
+ * request where it was.
  */
 #ifndef KNOT_FUSE_POOL_H
 #define KNOT_FUSE_POOL_H
@@ -16,18 +17,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KNOT_POOL_THREADS_MAX 64u
-#define KNOT_SLOT_HEADER_BYTES 80u          /* of a request in front of `data`; a WRITE's header is just that long */
-#define KNOT_SLOT_DATA_BYTES (1024u * 1024u)
-#define KNOT_SLOT_OPCODES 64u
+#define KNOT_POOL_THREADS_MAX  64u
+#define KNOT_SLOT_HEADER_BYTES 80u /* of a request in front of `data`; a WRITE's header is just that long */
+#define KNOT_SLOT_DATA_BYTES   (1024u * 1024u)
+#define KNOT_SLOT_OPCODES      64u
 
 struct knot_pool;
 
 /* One thread and the request that it serves. Only that thread touches it; counters may be read by anyone. */
 struct knot_slot {
 	struct knot_request request;
-	uint8_t *header;        /* the request as it was read; it may run on into `data` */
-	uint8_t *data;          /* KNOT_SLOT_DATA_BYTES, page aligned. Once a short request is understood, room for its reply */
+	uint8_t *header; /* the request as it was read; it may run on into `data` */
+	uint8_t *data; /* KNOT_SLOT_DATA_BYTES, page aligned. Once a short request is understood, room for its reply */
 
 	_Atomic uint64_t requests[KNOT_SLOT_OPCODES]; /* by opcode; the last one counts all above */
 	_Atomic uint64_t read_bytes, write_bytes, handed_over;
@@ -39,8 +40,8 @@ struct knot_slot {
 };
 
 struct knot_pool_options {
-	int fd;                 /* read for requests; not owned */
-	unsigned threads_max;   /* 1 to KNOT_POOL_THREADS_MAX */
+	int fd;               /* read for requests; not owned */
+	unsigned threads_max; /* 1 to KNOT_POOL_THREADS_MAX */
 	void (*serve)(void *arg, struct knot_slot *slot, size_t len_bytes);
 	void *arg;
 };
@@ -60,16 +61,23 @@ int knot_pool_start(struct knot_pool *pool);
 /* The slot of the calling thread, which is serving a request. */
 struct knot_slot *knot_pool_slot(struct knot_pool *pool);
 
-/* A descriptor that becomes readable when the last thread has ended: after knot_pool_stop(), or when read(2) says ENODEV. */
+/*
+ * A descriptor that becomes readable when the last thread has ended: after knot_pool_stop(), or when read(2) says
+ * ENODEV.
+ */
 int knot_pool_ended_fd(const struct knot_pool *pool);
 
 /*
- * Requests that were read are finished, no more are. Call it again every few milliseconds until the descriptor above is readable:
- * the thread that reads is interrupted by SIGUSR1, which may come just before its read. The caller installs a handler that does nothing.
+ * Requests that were read are finished, no more are. Call it again every few milliseconds until the descriptor above
+ * is readable: the thread that reads is interrupted by SIGUSR1, which may come just before its read. The caller
+ * installs a handler that does nothing.
  */
 void knot_pool_stop(struct knot_pool *pool);
 
-/* From a request: return when no other request is being served. Nothing more is read meanwhile unless this one hands over. */
+/*
+ * From a request: return when no other request is being served. Nothing more is read meanwhile unless this one hands
+ * over.
+ */
 void knot_pool_wait_alone(struct knot_pool *pool);
 
 /* Wait for all threads to end. Returns 0, or what went wrong with reading. Frees. */

@@ -7,7 +7,7 @@
 
 /* stdio and many programs take their buffer's size from st_blksize, and each write(2) is a request. */
 #define FILE_BLOCK_BYTES (64 * 1024)
-#define PAGE_BYTES 4096u
+#define PAGE_BYTES       4096u
 
 void knot_call_begin(struct knot_call *call, fuse_req_t req)
 {

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 struct knot_sink {
-	struct knot_messages volume;  /* lines about the image; its name goes in front */
+	struct knot_messages volume; /* lines about the image; its name goes in front */
 	struct knot_messages plain;
 	_Atomic bool syslog;
 };

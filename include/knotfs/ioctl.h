@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What knotctl asks of the daemon: ioctl(2) on a descriptor of any directory of the mount. Fixed structs, native endian.
+ * What knotctl asks of the daemon: ioctl(2) on a descriptor of any directory of the mount. Fixed structs, native
+ * endian.
  *
  * A struct that grows becomes a new version with a new size, and with it a new request number; what the daemon does not
  * know is answered with ENOTTY. So is everything by file systems that are not knotfs.
