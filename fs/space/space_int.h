@@ -138,8 +138,8 @@ uint32_t knot_group_free_clusters(const struct knot_space *space, uint64_t group
 void knot_group_add_fixed(const struct knot_space *space, uint64_t group, uint64_t *words);
 
 /*
- * The header of an initialised group, verified. Errors: -KNOT_EMISS, -EUCLEAN or -EIO (said; `bad` is set when the group
- * was given up).
+ * The header of an initialised group, verified. Errors: -KNOT_EMISS, -EUCLEAN or -EIO (said; `bad` is set when the
+ * group was given up).
  */
 int knot_group_open(struct knot_space *space, struct knot_mtr *mtr, uint64_t group, struct knot_page **page);
 
