@@ -264,7 +264,6 @@ void knot_cache_set_written_locked(struct knot_cache *cache, struct knot_page *p
 
 void knot_cache_pin_mtr_locked(struct knot_cache *cache, struct knot_page *page, struct knot_page **pinned)
 {
-	page->referenced = true;
 	if (page->in_mtr)
 		return;
 	change_begins(cache, page);

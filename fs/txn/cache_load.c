@@ -174,7 +174,6 @@ static int finish_wanted(struct load *load, int err, struct knot_page **kept)
 		knot_cache_drop_locked(cache, page);
 	} else {
 		fill_locked(cache, page, load->buffer + (load->page_no - load->first) * KNOT_PAGE_BYTES);
-		page->referenced = true;
 		knot_cache_keep_locked(cache, page);
 		*kept = page;
 	}

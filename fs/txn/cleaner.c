@@ -81,13 +81,13 @@ bool knot_cleaner_has_reason(struct knot_txn *txn, bool running)
 		return true;
 	if (atomic_load(&txn->cleaner.target_lsn) > atomic_load(&txn->cleaner.checkpoint_lsn))
 		return true;
-	if (age && atomic_load(&txn->room.want_ring))
+	if (age && !running && atomic_load(&txn->room.want_ring))
 		return true;
 	pthread_mutex_lock(&cache->mutex);
 	dirty = cache->dirty_count;
 	usable = cache->frames - cache->withheld_target;
 	pthread_mutex_unlock(&cache->mutex);
-	if (dirty && atomic_load(&txn->room.want_frames))
+	if (dirty && !running && atomic_load(&txn->room.want_frames))
 		return true;
 	return dirty > (running ? usable / 8 * 3 : usable / 2);
 }

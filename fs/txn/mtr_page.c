@@ -86,6 +86,7 @@ int knot_mtr_page(struct knot_mtr *mtr, uint64_t page_no, enum knot_page_type ty
 	if (found && found->state == KNOT_CACHED_READING)
 		found = NULL;
 	if (is_usable(found)) {
+		found->referenced = found->referenced || !found->in_mtr;
 		knot_cache_pin_mtr_locked(cache, found, &mtr->state->pinned);
 		cache->hits++;
 	}

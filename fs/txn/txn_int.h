@@ -162,6 +162,7 @@ void knot_cleaner_destroy(struct knot_txn *txn);
 int knot_cleaner_run(struct knot_txn *txn, bool *progress);
 /* One batch of what is committed already: never waits for the end of a batch. */
 int knot_cleaner_run_committed(struct knot_txn *txn, bool *progress);
+/* To begin; or, less easily satisfied, to go on when one batch is done. */
 bool knot_cleaner_has_reason(struct knot_txn *txn, bool running);
 uint64_t knot_cleaner_age_bytes(struct knot_txn *txn);   /* lsn - checkpoint_lsn */
 /* The end of a batch was appended: take copies now, if the cleaner asked for it. Transaction lock held. */
