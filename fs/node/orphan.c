@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Orphans: inodes without a name that somebody may still use. By their items the next mount finishes what a crash cut. */
+/* Orphans: inodes without a name that somebody may still use. By their items a mount finishes what a crash cut off. */
 #include "fs/node/dir.h"
 
 static void orphan_key(struct knot_key *key, uint64_t inode_no)

@@ -74,8 +74,6 @@ int knot_vfs_syncfs(struct knot_volume *volume, struct knot_request *request)
 
 	if (volume->read_only)
 		return 0;
-	if (knot_txn_is_strict(volume->txn)) /* what is pending has no LSN yet: the batch takes it along */
-		return knot_txn_commit_to(volume->txn, knot_txn_lsn(volume->txn) + 1, true, request);
 	err = knot_data_flush_all(volume->nodes, request, 0);
 	commit_err = knot_txn_commit_to(volume->txn, knot_txn_lsn(volume->txn), true, request);
 	return err ? err : commit_err;

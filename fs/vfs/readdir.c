@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Listing directories. An offset is the cookie of the last entry taken, so a listing goes on at the right place whatever
- * was created or removed meanwhile.
+ * Listing directories. An offset is the cookie of the last entry taken, so a listing goes on at the right place
+ * whatever was created or removed meanwhile.
  *
  * Invariants
  *  (1) An entry that `fill` has taken is never offered again: the walk's offset is behind it before anything can fail.

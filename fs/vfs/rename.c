@@ -2,8 +2,8 @@
 /*
  * rename(2), all of it one mini-transaction.
  *
- * A file that replaces another has its pending data mapped first, outside: so the name shows the old file or the new one, whole, after
- * any cut.
+ * A file that replaces another has its pending data mapped first, outside: so the name shows the old file or the new
+ * one, whole, after any cut.
  */
 #include "fs/vfs/volume_int.h"
 

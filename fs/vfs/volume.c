@@ -2,8 +2,8 @@
 /*
  * Opening and closing a volume: the layers, from the lowest up and down again.
  *
- * The upper layers' memory (frames, charges) belongs to txn, so they go before it; txn's threads call into them, so they
- * are detached first: `upper_lock`.
+ * The upper layers' memory (frames, charges) belongs to txn, so they go before it; txn's threads call into them, so
+ * they are detached first: `upper_lock`.
  */
 #include "fs/vfs/volume_int.h"
 
