@@ -85,15 +85,14 @@ int knot_data_fsync(struct knot_nodes *nodes, struct knot_request *request, uint
 
 	if (knot_txn_is_read_only(nodes->txn))
 		return 0;
-	err = knot_txn_is_strict(nodes->txn) ? 0 : knot_data_flush_inode(nodes, request, inode_no, &lsn);
-	lsn = knot_txn_is_strict(nodes->txn) ? knot_txn_lsn(nodes->txn) : 0;
-	if (knot_txn_is_strict(nodes->txn)) {
-		/* what is pending has no LSN yet: the batch takes it along */
-		err = knot_txn_commit_to(nodes->txn, lsn + 1, false, request);
-		earlier = take_error(nodes, request, inode_no, data_only, &lsn);
-		return err ? err : earlier;
+	err = knot_data_flush_inode(nodes, request, inode_no, &lsn);
+	if (!err && knot_txn_is_strict(nodes->txn)) {
+		/* the batch takes all files along: give what is pending an LSN to wait for */
+		(void)knot_data_flush_all(nodes, request, 0);
 	}
 	earlier = take_error(nodes, request, inode_no, data_only, &lsn);
+	if (knot_txn_is_strict(nodes->txn))
+		lsn = knot_txn_lsn(nodes->txn);
 	if (!err)
 		err = earlier;
 	return err ? err : knot_txn_commit_to(nodes->txn, lsn, false, request);

@@ -381,7 +381,7 @@ static int first_truncation(struct knot_nodes *nodes, struct knot_request *reque
 
 int knot_data_recover(struct knot_nodes *nodes)
 {
-	uint64_t object, from_page, inode_no;
+	uint64_t object = 0, from_page = 0, inode_no = 0;
 	int err = 0;
 
 	while (!err) {
