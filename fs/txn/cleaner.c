@@ -164,6 +164,8 @@ static bool take_chunk_locked(struct knot_txn *txn, knot_lsn_t limit, knot_lsn_t
 		struct knot_page *page = knot_container_of(at, struct knot_page, link);
 
 		at = at->next;
+		if (page->writing) /* changed again between two chunks: the next batch's */
+			continue;
 		if (page->freed_lsn) {
 			take_freed_locked(cleaner, cache, page, committed_lsn);
 			continue;
