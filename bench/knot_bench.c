@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -333,6 +334,24 @@ static int run_sync(char **arguments, struct result *result)
 	return err;
 }
 
+/*
+ * memory MEBIBYTES: use that much and give it back. A virtual machine returns free memory to its host after some seconds,
+ * and using it again is ten times as slow: which row pays for that must not be left to chance.
+ */
+static int run_memory(char **arguments, struct result *result)
+{
+	uint64_t count = strtoull(arguments[0], NULL, 10);
+	double start = now_seconds();
+	unsigned char *memory = mmap(NULL, count * IO_BYTES, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (memory == MAP_FAILED)
+		return fail("memory", arguments[0]);
+	munmap(memory, count * IO_BYTES);
+	result->seconds = now_seconds() - start;
+	result->count = count;
+	return 0;
+}
+
 /* spawn DIR PROGRAM [ARGUMENT]...: run it to its end, then sync DIR. */
 static int run_spawn(char **arguments, struct result *result)
 {
@@ -359,6 +378,7 @@ static const struct command commands[] = {
 	{"read", "FILE MEBIBYTES", 2, run_read},
 	{"walk", "DIR PASSES", 2, run_walk},
 	{"sync", "DIR", 1, run_sync},
+	{"memory", "MEBIBYTES", 1, run_memory},
 	{"spawn", "DIR PROGRAM [ARGUMENT]...", 2, run_spawn},
 };
 

@@ -67,23 +67,24 @@ class Session:
     def helper(self, *words):
         return client([self.work.helper(), *map(str, words)], self.timeout_s)
 
-    def settle(self):
-        """Nothing left to write from what came before, so that the next row pays only for itself."""
+    def settle(self, memory_mib):
+        """Nothing left to write from what came before, and memory at hand: the next row pays only for itself."""
         if self.peer.point not in mounts_at(self.peer.point):
             raise Failure("not mounted")
         self.helper("sync", self.peer.point)
         os.sync()
+        self.helper("memory", min(memory_mib, available_mib() // 2))
 
     def remount_cold(self):
         self.peer.unmount()
         drop_caches()
         self.peer.mount()
 
-    def row(self, name, action):
+    def row(self, name, action, memory_mib=256):
         """Measure one row. A failure is this row's result; it is raised so that rows that build on it are not run."""
         sample = Sample()
         try:
-            self.settle()
+            self.settle(memory_mib)
             client_before, daemon_before, busy_before = children_cpu(), self.peer.daemon_cpu(), machine_busy()
             started = time.monotonic()
             try:
@@ -99,6 +100,11 @@ class Session:
         if sample.error:
             raise Failure(f"{name} failed")
         return sample
+
+
+def available_mib():
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return next(int(line.split()[1]) >> 10 for line in file if line.startswith("MemAvailable"))
 
 
 def minus(after, before):
@@ -143,7 +149,7 @@ def group_tree(session):
             raise Failure("the tree is still there")
         return seconds, entries
 
-    session.row("untar", untar)
+    session.row("untar", untar, 3 * os.path.getsize(tar) >> 20)
     session.remount_cold()
     session.row("walk_cold", lambda: walk(1))
     session.row("walk_warm", walk_warm)
@@ -196,9 +202,9 @@ def group_sqlite_wal(session):
 
 def group_stream(session):
     path, mebibytes = session.path("large"), session.sizes["mebibytes"]
-    session.row("write", lambda: session.helper("write", path, mebibytes))
+    session.row("write", lambda: session.helper("write", path, mebibytes), 3 * mebibytes)
     session.remount_cold()
-    session.row("read_cold", lambda: session.helper("read", path, mebibytes))
+    session.row("read_cold", lambda: session.helper("read", path, mebibytes), 3 * mebibytes)
 
 
 GROUPS = (
