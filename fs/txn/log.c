@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The redo log in memory: reservations, the buffer, appending. log_flush.c writes it, slot.c and ring.c know its places.
+ * The redo log in memory: reservations, the buffer, appending. log_flush.c writes it, slot.c and ring.c know its
+ * places.
  *
  * LSN glossary (positions, lsn_int.h), each of which only grows:
  *   durable_checkpoint   of the newest slot known to be durable: recovery starts there or later
@@ -18,20 +19,23 @@
  *  (1) durable_checkpoint <= slot_lsn <= flushed_lsn <= written_lsn <= hold_lsn, lsn; batch_lsn <= flushed_lsn.
  *  (2) Only closed units are written, each exactly once. Closing pads to the unit's end and happens only between
  *      mini-transactions; written_lsn and flushed_lsn are always places where a unit was closed.
- *  (3) The first record of the unit after a closed one is DURABLE: so every write begins with one. Its block's first_group
- *      is then 14, which no other block whose body begins with that byte can have: recovery can't mistake data for it.
+ *  (3) The first record of the unit after a closed one is DURABLE: so every write begins with one. Its block's
+ *      first_group is then 14, which no other block whose body begins with that byte can have: recovery can't
+ *      mistake data for it.
  *  (4) Buffer: unit_ceil(lsn) - written_lsn + reserved_bytes <= buffer_bytes.
- *  (5) Ring:   unit_ceil(lsn) + reserved_bytes <= unit_floor(durable_checkpoint) + ring bytes - margin. So no unit that
- *      recovery may need, from either slot, is overwritten.
- *  (6) (4) and (5) survive any append: knot_log_worst_bytes(r) is what r bytes of records take from unit_ceil(lsn) on, the
- *      DURABLE record, END_MTR and the padding to a unit included; begun in an open unit they end no later. A flush moves
- *      lsn to unit_ceil(lsn) at most, which changes neither. The one unit more in it pays for a second append under the
- *      same reservation; who appends more often reserves knot_log_worst_bytes() for each.
- *  (7) While hold_lsn is set, nothing at or past it is written: END_BATCH reaches the device after knot_log_release() only.
+ *  (5) Ring: unit_ceil(lsn) + reserved_bytes <= unit_floor(durable_checkpoint) + ring bytes - margin. So no unit
+ *      that recovery may need, from either slot, is overwritten.
+ *  (6) (4) and (5) survive any append: knot_log_worst_bytes(r) is what r bytes of records take from unit_ceil(lsn)
+ *      on, the DURABLE record, END_MTR and the padding to a unit included; begun in an open unit they end no later.
+ *      A flush moves lsn to unit_ceil(lsn) at most, which changes neither. The one unit more in it pays for a
+ *      second append under the same reservation; who appends more often reserves knot_log_worst_bytes() for each.
+ *  (7) While hold_lsn is set, nothing at or past it is written: END_BATCH reaches the device after
+ *      knot_log_release() only.
  *
- * If power fails: what is below flushed_lsn is there, of what is between it and written_lsn any part in any order, torn at 512
- * bytes; by (2) and (5) none of that hurts what is below flushed_lsn. Recovery takes the blocks up to the first that is
- * missing, drops the mini-transaction (strict: batch) that this cuts, and nobody was told that it is durable.
+ * If power fails: what is below flushed_lsn is there, of what is between it and written_lsn any part in any order,
+ * torn at 512 bytes; by (2) and (5) none of that hurts what is below flushed_lsn. Recovery takes the blocks up to
+ * the first that is missing, drops the mini-transaction (strict: batch) that this cuts, and nobody was told that it
+ * is durable.
  */
 #include "fs/txn/log_state_int.h"
 
@@ -123,7 +127,7 @@ void knot_log_stop(struct knot_log *log)
 	pthread_mutex_unlock(&log->mutex);
 }
 
-/* ---- reservations -------------------------------------------------------------------------------------------------- */
+/* ---- reservations ---------------------------------------------------------------------------------------------- */
 
 uint64_t knot_log_ring_bytes(const struct knot_log *log)
 {
@@ -176,7 +180,7 @@ void knot_log_unreserve(struct knot_log *log, uint64_t bytes)
 	pthread_mutex_unlock(&log->mutex);
 }
 
-/* ---- appending ------------------------------------------------------------------------------------------------------ */
+/* ---- appending ------------------------------------------------------------------------------------------------- */
 
 /* Begin the header of the block that `lsn` is the start of, unless it is begun already. */
 static void open_block_locked(struct knot_log *log, uint64_t lsn)
@@ -224,7 +228,10 @@ static uint64_t put_record_locked(struct knot_log *log, uint64_t lsn, enum knot_
 	return put_bytes_locked(log, lsn, &record, sizeof(record));
 }
 
-/* A group of `stream_bytes` begins: check that it was reserved, put DURABLE where it is due, note the group in its block. */
+/*
+ * A group of `stream_bytes` begins: check that it was reserved, put DURABLE where it is due, note the group in its
+ * block.
+ */
 static uint64_t begin_group_locked(struct knot_log *log, uint64_t stream_bytes)
 {
 	uint64_t lsn = knot_log_load(&log->lsn);
@@ -300,7 +307,7 @@ knot_lsn_t knot_log_append_batch_end(struct knot_log *log)
 	lsn = put_record_locked(log, lsn, KNOT_RECORD_END_BATCH, 0);
 	log->hold_lsn = hold;
 	log->last_batch_end = lsn;
-	/* A third end while two are on their way: the middle one is forgotten, batch_lsn grows later than it could. */
+	/* A third end while two are on their way: the middle one is forgotten, batch_lsn grows later. */
 	log->batch_ends[log->batch_ends[0] == KNOT_LSN_NONE ? 0 : 1] = lsn;
 	knot_log_store(&log->lsn, lsn);
 	pthread_mutex_unlock(&log->mutex);
@@ -315,7 +322,7 @@ void knot_log_release(struct knot_log *log)
 	pthread_mutex_unlock(&log->mutex);
 }
 
-/* ---- where it stands ------------------------------------------------------------------------------------------------ */
+/* ---- where it stands ------------------------------------------------------------------------------------------- */
 
 knot_lsn_t knot_log_lsn(struct knot_log *log)
 {

@@ -6,21 +6,24 @@
  *                                   |                           |
  *                                   +------- device error ------+--> stopped (never left)
  *
- * The first that finds nobody leading is the leader. It closes the open unit, so that all that was appended goes along, and
- * works on closed units without the mutex, while others append behind it. Who comes meanwhile waits; when the leader is done
- * one flush has served all that it took along, and the first of the rest leads the next.
+ * The first that finds nobody leading is the leader. It closes the open unit, so that all that was appended goes
+ * along, and works on closed units without the mutex, while others append behind it. Who comes meanwhile waits;
+ * when the leader is done one flush has served all that it took along, and the first of the rest leads the next.
  *
  * Invariants, beside those of log.c
- *  (1) One leader at a time. Only it touches bytes of closed units: their checksums, and the LSN in the first DURABLE record.
- *  (2) flushed_lsn grows to `end` only by a device flush that began after the write of all below `end` had returned. The
- *      same holds for a slot: one counts as durable by a flush that began after its write had returned.
+ *  (1) One leader at a time. Only it touches bytes of closed units: their checksums, and the LSN in the first
+ *      DURABLE record.
+ *  (2) flushed_lsn grows to `end` only by a device flush that began after the write of all below `end` had
+ *      returned. The same holds for a slot: one counts as durable by a flush that began after its write had
+ *      returned.
  *  (3) DURABLE never holds more than flushed_lsn at the time of the write: what it says is true wherever it is read.
  *  (4) Slot n + 1 is written only when slot n is durable; its checkpoint_lsn and durable_lsn are at most flushed_lsn.
- *  (5) After the first failure nothing is written any more, and whoever waits or comes gets -EIO: what a failed flush has
- *      dropped can't be known, so trying again would prove nothing.
+ *  (5) After the first failure nothing is written any more, and whoever waits or comes gets -EIO: what a failed
+ *      flush has dropped can't be known, so trying again would prove nothing.
  *
- * If power fails while sealing or writing: log.c. While flushing: the same, nobody has been told yet. Between the flush and
- * the answer: it is durable, and recovery finds it though nobody was told. While a slot is written: slot.c.
+ * If power fails while sealing or writing: log.c. While flushing: the same, nobody has been told yet. Between the
+ * flush and the answer: it is durable, and recovery finds it though nobody was told. While a slot is written:
+ * slot.c.
  */
 #include "fs/txn/log_state_int.h"
 #include "fs/txn/slot_int.h"
@@ -46,7 +49,7 @@ static void fail(struct knot_log *log, int err, const char *what)
 		log->failed(log->arg, err, what);
 }
 
-/* ---- closed units to the device ---------------------------------------------------------------------------------- */
+/* ---- closed units to the device -------------------------------------------------------------------------------- */
 
 static void seal_blocks(struct knot_log *log, uint64_t begin, uint64_t end, uint64_t durable_lsn)
 {
@@ -58,7 +61,8 @@ static void seal_blocks(struct knot_log *log, uint64_t begin, uint64_t end, uint
 	memcpy(block->body, &record, sizeof(record));
 	for (lsn = begin; lsn < end; lsn += KNOT_LOG_BLOCK_BYTES) {
 		block = knot_log_block(log, lsn);
-		block->crc = knot_put32(~knot_crc32c(log->super->seal.crc_seed, block, offsetof(struct knot_disk_block, crc)));
+		block->crc = knot_put32(
+			~knot_crc32c(log->super->seal.crc_seed, block, offsetof(struct knot_disk_block, crc)));
 	}
 }
 
@@ -124,7 +128,7 @@ static int flush_for_slots(struct knot_log *log)
 	return 0;
 }
 
-/* ---- group commit ------------------------------------------------------------------------------------------------- */
+/* ---- group commit ---------------------------------------------------------------------------------------------- */
 
 /* Device work of the leader for units up to `end`. Called and left with the mutex held, dropped in between. */
 static void lead_units_locked(struct knot_log *log, uint64_t begin, uint64_t end, bool flush)
@@ -182,7 +186,10 @@ static void lead_locked(struct knot_log *log, bool flush)
 	pthread_cond_broadcast(&log->changed);
 }
 
-/* Whether a leader could get anything further: with units held back there may be nothing to do but to wait for the release. */
+/*
+ * Whether a leader could get anything further: with units held back there may be nothing to do but to wait for the
+ * release.
+ */
 static bool can_lead_locked(struct knot_log *log, bool flush)
 {
 	if (log->leading)
@@ -225,7 +232,7 @@ int knot_log_flush(struct knot_log *log, knot_lsn_t lsn, bool flush, struct knot
 	return err;
 }
 
-/* ---- checkpoint slots ------------------------------------------------------------------------------------------------ */
+/* ---- checkpoint slots ------------------------------------------------------------------------------------------ */
 
 static int write_slot_alone(struct knot_log *log, knot_lsn_t checkpoint_lsn, uint32_t flags, bool flush)
 {

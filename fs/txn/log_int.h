@@ -34,10 +34,16 @@ struct knot_log_options {
 int knot_log_open(const struct knot_log_options *options, struct knot_log **log);
 void knot_log_close(struct knot_log *log); /* frees; writes nothing */
 
-/* Somebody else's failure stopped the volume: write nothing more, wake all waiters with -EIO. `failed` is not called. Any locks. */
+/*
+ * Somebody else's failure stopped the volume: write nothing more, wake all waiters with -EIO. `failed` is not
+ * called. Any locks.
+ */
 void knot_log_stop(struct knot_log *log);
 
-/* Ring bytes for records, and bytes that `record_bytes` of records may take in it at worst (block headers, padding to two write units). */
+/*
+ * Ring bytes for records, and bytes that `record_bytes` of records may take in it at worst (block headers, padding
+ * to two write units).
+ */
 uint64_t knot_log_ring_bytes(const struct knot_log *log);
 uint64_t knot_log_worst_bytes(const struct knot_log *log, uint64_t record_bytes);
 
@@ -49,22 +55,22 @@ int knot_log_try_reserve(struct knot_log *log, uint64_t bytes, bool privileged, 
 void knot_log_unreserve(struct knot_log *log, uint64_t bytes);
 
 /*
- * Append one mini-transaction's records (gathered) and END_MTR (or `end_type`), contiguously. Space was reserved: can't fail, never waits.
- * `*start_lsn` is where it begins (what a page's oldest LSN becomes). Returns the end LSN.
+ * Append one mini-transaction's records (gathered) and END_MTR (or `end_type`), contiguously. Space was reserved:
+ * can't fail, never waits. `*start_lsn` is where it begins (what a page's oldest LSN becomes). Returns the end LSN.
  */
 knot_lsn_t knot_log_append(struct knot_log *log, const struct iovec *iov, int iov_count, enum knot_record_type end_type,
 			   knot_lsn_t *start_lsn);
 
 /*
- * data=strict: append END_BATCH in a write unit of its own and let no write pass the units before it until knot_log_release().
- * Returns its end LSN.
+ * data=strict: append END_BATCH in a write unit of its own and let no write pass the units before it until
+ * knot_log_release(). Returns its end LSN.
  */
 knot_lsn_t knot_log_append_batch_end(struct knot_log *log);
 void knot_log_release(struct knot_log *log);
 
 /*
- * Write, and flush if `flush`, up to `lsn` at least; group commit: one leader, the others wait. Units held back by a batch end are waited for.
- * Locks: none. `request` is told before the wait. Errors: -EIO.
+ * Write, and flush if `flush`, up to `lsn` at least; group commit: one leader, the others wait. Units held back by
+ * a batch end are waited for. Locks: none. `request` is told before the wait. Errors: -EIO.
  */
 int knot_log_flush(struct knot_log *log, knot_lsn_t lsn, bool flush, struct knot_request *request);
 
@@ -75,8 +81,9 @@ knot_lsn_t knot_log_open_batch_bytes(struct knot_log *log); /* appended since th
 bool knot_log_wants_flush(struct knot_log *log);          /* the buffer is half full */
 
 /*
- * Write the next checkpoint slot: recovery will start at `lsn` (start of an mtr, or the log's end). Ring space in front of it is free again once the
- * slot is flushed: flushes too when `flush`, else with the next device flush that knot_log_flush() does. Errors: -EIO.
+ * Write the next checkpoint slot: recovery will start at `lsn` (start of an mtr, or the log's end). Ring space in
+ * front of it is free again once the slot is flushed: flushes too when `flush`, else with the next device flush
+ * that knot_log_flush() does. Errors: -EIO.
  */
 int knot_log_write_slot(struct knot_log *log, knot_lsn_t checkpoint_lsn, uint32_t flags, bool flush);
 

@@ -2,9 +2,9 @@
 /*
  * Positions in the log. An LSN counts physical bytes: 512 a block, of which the body holds 496.
  *
- * A *position* names one body byte: where a record begins, or would begin. Body byte 0 of the block at B is written B; body
- * byte b, 1 to 495, is B + 12 + b. So every body byte has exactly one LSN, and one past the last byte of a body is the
- * next block's first, B + 512. All LSNs that leave fs/txn/log.c are positions; so are checkpoint LSNs.
+ * A *position* names one body byte: where a record begins, or would begin. Body byte 0 of the block at B is written
+ * B; body byte b, 1 to 495, is B + 12 + b. So every body byte has exactly one LSN, and one past the last byte of a
+ * body is the next block's first, B + 512. All LSNs that leave fs/txn/log.c are positions; so are checkpoint LSNs.
  *
  * Write units begin at KNOT_LSN_FIRST + k * unit: a unit's start is a block's start and therefore a position.
  */

@@ -2,21 +2,22 @@
 /*
  * Replay.
  *
- *   slots --> scan (recovery_scan.c) --> flush --> homes (recovery_apply.c) --> flush --> slot of the next epoch --> flush
- *               |                          ^                                                |
- *               +--> damage: -EUCLEAN      +---------------- cut anywhere: again -----------+
+ *   slots --> scan --> flush --> homes --> flush --> slot of the next epoch --> flush
+ *              |         ^                                                      |
+ *              |         +---------------- cut anywhere: again -----------------+
+ *              +--> damage: -EUCLEAN
  *
  * Invariants
- *  (1) What a run decides stays decided: before the first home write the device is flushed, so that log blocks which a
- *      killed daemon had written but not flushed can't vanish after pages built from them are home. The same flush makes the
- *      slot that was read durable, so that the other place may be written (slot.c (1)).
+ *  (1) What a run decides stays decided: before the first home write the device is flushed, so that log blocks
+ *      which a killed daemon had written but not flushed can't vanish after pages built from them are home. The
+ *      same flush makes the slot that was read durable, so that the other place may be written (slot.c (1)).
  *  (2) The new slot is written only when all homes are durable, and knot_log_open() comes only when the slot is.
- *  (3) The next epoch begins at the first write unit that starts at or after the first block that didn't fit. No unit below it is
- *      written again (log.c (2)); units from there on may hold torn or reordered blocks of the old epoch, but their epoch
- *      never fits again, so there is no need to step over them.
- *  (4) Nothing is remembered from a run that was cut: the old slot still stands, with the old epoch, so the next run sees
- *      the same log, finds the same end and writes the same bytes. A slot torn in that moment fails its checksum, and the old one
- *      is still whole; the epoch that it would have begun has no block yet.
+ *  (3) The next epoch begins at the first write unit that starts at or after the first block that didn't fit. No
+ *      unit below it is written again (log.c (2)); units from there on may hold torn or reordered blocks of the old
+ *      epoch, but their epoch never fits again, so there is no need to step over them.
+ *  (4) Nothing is remembered from a run that was cut: the old slot still stands, with the old epoch, so the next
+ *      run sees the same log, finds the same end and writes the same bytes. A slot torn in that moment fails its
+ *      checksum, and the old one is still whole; the epoch that it would have begun has no block yet.
  *
  * If power fails before the slot is durable: (4). After it: the log is empty at the new place; nothing is replayed.
  */
@@ -43,17 +44,20 @@ static int read_slots(struct knot_recovery *recovery, void *page)
 	unsigned i;
 
 	for (i = 0; i < KNOT_LOG_SLOTS; i++) {
-		int err = knot_device_read(recovery->device, page, KNOT_PAGE_BYTES, knot_ring_slot_at(&recovery->ring, i));
+		int err = knot_device_read(recovery->device, page, KNOT_PAGE_BYTES,
+					   knot_ring_slot_at(&recovery->ring, i));
 
 		if (err)
 			return say_error(recovery->messages, err, "read a checkpoint slot");
 		states[i] = knot_slot_decode(&recovery->ring, page, i, &slots[i]);
-		if (states[i] == KNOT_SLOT_GOOD && (newest == KNOT_LOG_SLOTS || slots[i].sequence > slots[newest].sequence))
+		if (states[i] == KNOT_SLOT_GOOD &&
+		    (newest == KNOT_LOG_SLOTS || slots[i].sequence > slots[newest].sequence))
 			newest = i;
 	}
 	if (newest == KNOT_LOG_SLOTS) {
 		knot_message(recovery->messages, KNOT_ERROR,
-			     "log: neither checkpoint slot (pages %" PRIu64 " and %" PRIu64 ") can be used; the log can't be replayed",
+			     "log: neither checkpoint slot (pages %" PRIu64 " and %" PRIu64
+			     ") can be used; the log can't be replayed",
 			     knot_ring_slot_at(&recovery->ring, 0) >> KNOT_PAGE_SHIFT,
 			     knot_ring_slot_at(&recovery->ring, 1) >> KNOT_PAGE_SHIFT);
 		return -EUCLEAN;

@@ -3,15 +3,17 @@
  * The second scan: build every page that the log changed from the log alone, and write it home.
  *
  * Invariants
- *  (1) A page's frame begins with its first whole image in range that no FREE follows. Records before that image belong to a time
- *      before the page was last clean, so they are home (whole-page rule), or to a life that ended with FREE.
- *  (2) A pass takes pages of [low, high). `high` only falls: a page below its last value has had all its records from the
- *      scan's beginning. The next pass begins at `high`. So memory is bounded, and homes are written in disk order.
+ *  (1) A page's frame begins with its first whole image in range that no FREE follows. Records before that image
+ *      belong to a time before the page was last clean, so they are home (whole-page rule), or to a life that ended
+ *      with FREE.
+ *  (2) A pass takes pages of [low, high). `high` only falls: a page below its last value has had all its records
+ *      from the scan's beginning. The next pass begins at `high`. So memory is bounded, and homes are written in
+ *      disk order.
  *  (3) A metadata page's LSN is the end LSN of the last mini-transaction that changed it: what it was before the cut.
  *  (4) No home page is read: what is there may be torn.
  *
- * If power fails: home pages are old, new or torn; the slot still points to the old checkpoint, and the next recovery builds
- * the same pages from the same log and writes them again.
+ * If power fails: home pages are old, new or torn; the slot still points to the old checkpoint, and the next
+ * recovery builds the same pages from the same log and writes them again.
  */
 #include "fs/txn/recovery_int.h"
 
@@ -69,7 +71,8 @@ static int build_init(struct build *build, struct knot_recovery *recovery)
 		return err;
 	build->pages = calloc(build->capacity, sizeof(build->pages[0]));
 	build->order = calloc(build->capacity, sizeof(build->order[0]));
-	if (!build->pages || !build->order || posix_memalign(&frames, KNOT_PAGE_BYTES, build->capacity * KNOT_PAGE_BYTES))
+	if (!build->pages || !build->order ||
+	    posix_memalign(&frames, KNOT_PAGE_BYTES, build->capacity * KNOT_PAGE_BYTES))
 		return -ENOMEM;
 	build->frames = frames;
 	for (i = 0; i < build->capacity; i++) {
@@ -236,7 +239,8 @@ static int write_home(struct build *build)
 
 		if (i && build->order[i - 1]->page_no == page->page_no) {
 			knot_message(recovery->messages, KNOT_ERROR,
-				     "log: page %" PRIu64 " is changed as metadata and as file data, and not freed in between",
+				     "log: page %" PRIu64
+				     " is changed as metadata and as file data, and not freed in between",
 				     page->page_no);
 			return -EUCLEAN;
 		}
@@ -244,7 +248,8 @@ static int write_home(struct build *build)
 		iov[count].iov_base = page->frame;
 		iov[count].iov_len = KNOT_PAGE_BYTES;
 		count++;
-		if (i + 1 < build->used && build->order[i + 1]->page_no == page->page_no + 1 && count < (int)RUN_PAGES_MAX)
+		if (i + 1 < build->used && build->order[i + 1]->page_no == page->page_no + 1 &&
+		    count < (int)RUN_PAGES_MAX)
 			continue;
 		err = knot_device_writev(recovery->device, iov, count, build->order[first]->page_no * KNOT_PAGE_BYTES);
 		if (err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Freed ranges. While they are collected they are a plain list in LSN order: 24 bytes for a record of 14, and neighbours
- * freed together are one. Then they become disjoint ranges in page order, each with its newest LSN.
+ * Freed ranges. While they are collected they are a plain list in LSN order: 24 bytes for a record of 14, and
+ * neighbours freed together are one. Then they become disjoint ranges in page order, each with its newest LSN.
  */
 #include "fs/txn/recovery_int.h"
 
@@ -53,7 +53,7 @@ static int compare_ranges(const void *a, const void *b)
 	return (left->lsn > right->lsn) - (left->lsn < right->lsn);
 }
 
-/* ---- a heap of ranges, the newest on top ------------------------------------------------------------------------- */
+/* ---- a heap of ranges, the newest on top ----------------------------------------------------------------------- */
 
 struct heap {
 	const struct knot_free_range **items;

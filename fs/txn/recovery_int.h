@@ -7,7 +7,7 @@
 #include "fs/txn/recovery.h"
 #include "fs/txn/slot_int.h"
 
-/* ---- recovery_block.c: blocks of the ring through a window ------------------------------------------------------- */
+/* ---- recovery_block.c: blocks of the ring through a window ----------------------------------------------------- */
 
 struct knot_log_window {
 	struct knot_device *device;
@@ -27,7 +27,7 @@ int knot_log_window_block(struct knot_log_window *window, uint64_t ring_at, cons
 
 bool knot_log_block_crc_is_good(const struct knot_ring *ring, const struct knot_disk_block *block);
 
-/* ---- recovery_record.c: the stream of records ------------------------------------------------------------------- */
+/* ---- recovery_record.c: the stream of records ------------------------------------------------------------------ */
 
 struct knot_log_record {
 	enum knot_record_type type;
@@ -61,7 +61,7 @@ int knot_log_reader_next(struct knot_log_reader *reader, struct knot_log_record 
 
 uint64_t knot_log_reader_ring_at(const struct knot_log_reader *reader, uint64_t lsn);
 
-/* ---- recovery_frees.c: which pages were freed last, and when ----------------------------------------------------- */
+/* ---- recovery_frees.c: which pages were freed last, and when --------------------------------------------------- */
 
 struct knot_free_range {
 	uint64_t page_no;
@@ -86,7 +86,7 @@ int knot_free_map_finish(struct knot_free_map *map);
 /* LSN of the page's last FREE, 0 if there is none. */
 uint64_t knot_free_map_find(const struct knot_free_map *map, uint64_t page_no);
 
-/* ---- the scans ----------------------------------------------------------------------------------------------------- */
+/* ---- the scans ------------------------------------------------------------------------------------------------- */
 
 struct knot_recovery {
 	struct knot_device *device;
@@ -103,7 +103,10 @@ struct knot_recovery {
 	struct knot_recovery_result result;
 };
 
-/* recovery_scan.c: find the end, the FREEs, and whether the end is one. Errors: -EUCLEAN (said), -ENOMEM, the device's. */
+/*
+ * recovery_scan.c: find the end, the FREEs, and whether the end is one. Errors: -EUCLEAN (said), -ENOMEM, the
+ * device's.
+ */
 int knot_recovery_scan(struct knot_recovery *recovery);
 
 /* recovery_apply.c: build the pages and write them home, no flush. Errors: as above. */

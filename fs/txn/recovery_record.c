@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log as a stream of records. Nothing that is read is believed: a block must carry the number, the epoch and the checksum
- * that belong at its LSN; a record must be of a known type, inside its page and of a page that may be logged. A block
- * that fails is the end of the log (recovery_scan.c decides whether it may be); a record that fails in good blocks is damage.
+ * The log as a stream of records. Nothing that is read is believed: a block must carry the number, the epoch and
+ * the checksum that belong at its LSN; a record must be of a known type, inside its page and of a page that may be
+ * logged. A block that fails is the end of the log (recovery_scan.c decides whether it may be); a record that fails
+ * in good blocks is damage.
  */
 #include "fs/txn/recovery_int.h"
 
@@ -43,7 +44,8 @@ uint64_t knot_log_reader_ring_at(const struct knot_log_reader *reader, uint64_t 
 static int damaged(const struct knot_log_reader *reader, uint64_t lsn, const char *what)
 {
 	knot_message(reader->messages, KNOT_ERROR,
-		     "log: record at LSN %" PRIu64 " (ring byte %" PRIu64 "): %s; the block's checksum is right, so it was "
+		     "log: record at LSN %" PRIu64 " (ring byte %" PRIu64
+		     "): %s; the block's checksum is right, so it was "
 		     "written like this",
 		     lsn, knot_log_reader_ring_at(reader, lsn), what);
 	return -EUCLEAN;

@@ -7,13 +7,14 @@
  *      +------ block that doesn't fit ----+--> end --look-ahead--> accepted, or damage
  *
  * Invariants
- *  (1) Blocks are taken in order, from the checkpoint, each with exactly its number, the slot's epoch and a good checksum. A
- *      block of an earlier lap has a smaller number, one of an earlier run a smaller epoch.
+ *  (1) Blocks are taken in order, from the checkpoint, each with exactly its number, the slot's epoch and a good
+ *      checksum. A block of an earlier lap has a smaller number, one of an earlier run a smaller epoch.
  *  (2) valid_end, the count of FREEs and the counters move only with END_MTR (strict: END_BATCH).
- *  (3) The end is damage, not the end, if anything says that the log was durable beyond it: the slot, or the DURABLE record of a
- *      later block of this epoch (a later lap's too: then the slot is an older one whose log is gone).
- *  (4) It is damage also if any block carries a newer epoch: an epoch's slot is durable before its first block is written, so
- *      the newest slot was lost, and its log with it.
+ *  (3) The end is damage, not the end, if anything says that the log was durable beyond it: the slot, or the
+ *      DURABLE record of a later block of this epoch (a later lap's too: then the slot is an older one whose log is
+ *      gone).
+ *  (4) It is damage also if any block carries a newer epoch: an epoch's slot is durable before its first block is
+ *      written, so the newest slot was lost, and its log with it.
  */
 #include "fs/txn/recovery_int.h"
 
@@ -104,7 +105,7 @@ static int take_record(struct scan *scan)
 	return 0;
 }
 
-/* ---- is the end one? ------------------------------------------------------------------------------------------------ */
+/* ---- is the end one? ------------------------------------------------------------------------------------------- */
 
 static int beyond_the_end(const struct scan *scan, uint64_t durable_lsn, const char *witness)
 {
@@ -113,7 +114,8 @@ static int beyond_the_end(const struct scan *scan, uint64_t durable_lsn, const c
 	uint64_t unused;
 
 	knot_message(recovery->messages, KNOT_ERROR,
-		     "log: block at LSN %" PRIu64 " (ring byte %" PRIu64 ", page %" PRIu64 ") is damaged or missing, though %s says "
+		     "log: block at LSN %" PRIu64 " (ring byte %" PRIu64 ", page %" PRIu64
+		     ") is damaged or missing, though %s says "
 		     "that the log is durable up to LSN %" PRIu64 "; what it held is lost",
 		     recovery->scan_end, ring_at,
 		     knot_ring_device_at(&recovery->ring, ring_at, &unused) >> KNOT_PAGE_SHIFT, witness, durable_lsn);
@@ -123,7 +125,8 @@ static int beyond_the_end(const struct scan *scan, uint64_t durable_lsn, const c
 static int newer_epoch(const struct scan *scan, uint64_t ring_at, uint32_t epoch)
 {
 	knot_message(scan->recovery->messages, KNOT_ERROR,
-		     "log: ring byte %" PRIu64 " holds a block of epoch %" PRIu32 ", but the newest checkpoint slot that can be read is of "
+		     "log: ring byte %" PRIu64 " holds a block of epoch %" PRIu32
+		     ", but the newest checkpoint slot that can be read is of "
 		     "epoch %" PRIu32 ": a slot is damaged",
 		     ring_at, epoch, scan->recovery->slot.epoch);
 	return -EUCLEAN;

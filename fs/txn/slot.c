@@ -7,8 +7,9 @@
  *      overwrites n - 2, so at any instant the newest durable slot stays whole.
  *  (2) A slot's page is written as a whole, 4096 bytes, so that no device has to read the rest of it back.
  *
- * If power fails while slot n is written: its place holds n, n - 2 or a torn page whose checksum fails; recovery takes the
- * newest whole one, n or n - 1. Ring space that n frees is not used before n is durable (log.c (5)), so n - 1 will do.
+ * If power fails while slot n is written: its place holds n, n - 2 or a torn page whose checksum fails; recovery
+ * takes the newest whole one, n or n - 1. Ring space that n frees is not used before n is durable (log.c (5)), so n
+ * - 1 will do.
  */
 #include "fs/txn/slot_int.h"
 

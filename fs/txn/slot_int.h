@@ -28,7 +28,10 @@ void knot_slot_encode(const struct knot_super *super, const struct knot_slot *sl
 enum knot_slot_state knot_slot_decode(const struct knot_ring *ring, const void *page, unsigned place,
 				      struct knot_slot *slot);
 
-/* Write a slot to its place; no flush. `page` is scratch of 4096 bytes, aligned to 4096. Errors: what the device says. */
+/*
+ * Write a slot to its place; no flush. `page` is scratch of 4096 bytes, aligned to 4096. Errors: what the device
+ * says.
+ */
 int knot_slot_write(struct knot_device *device, const struct knot_ring *ring, const struct knot_slot *slot, void *page);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For the tests of log and recovery: a small volume on a device that keeps every write and flush, so that a test can ask what a
- * power cut at any of them could have left behind.
+ * For the tests of log and recovery: a small volume on a device that keeps every write and flush, so that a test
+ * can ask what a power cut at any of them could have left behind.
  */
 #ifndef KNOT_TESTS_LOG_VOLUME_H
 #define KNOT_TESTS_LOG_VOLUME_H
@@ -29,7 +29,7 @@
 #define VOLUME_BYTES (VOLUME_PAGES * KNOT_PAGE_BYTES)
 #define FIRST_PAGE 200u              /* pages from here on are the tests' */
 
-/* ---- the device ----------------------------------------------------------------------------------------------------- */
+/* ---- the device ------------------------------------------------------------------------------------------------ */
 
 struct recorded {
 	uint64_t at_bytes;
@@ -175,7 +175,7 @@ static inline struct recorder *recorder_open(const uint8_t *image)
 	return recorder;
 }
 
-/* ---- random numbers, replayable -------------------------------------------------------------------------------------- */
+/* ---- random numbers, replayable -------------------------------------------------------------------------------- */
 
 static inline uint64_t random_next(uint64_t *state)
 {
@@ -200,12 +200,16 @@ static inline uint64_t random_seed(void)
 	return seed;
 }
 
-/* ---- power cuts ------------------------------------------------------------------------------------------------------- */
+/* ---- power cuts ------------------------------------------------------------------------------------------------ */
 
 enum cut { CUT_KEEP, CUT_DROP, CUT_UNITS, CUT_SECTORS, CUT_MODES };
 
-/* What may be on the medium when the power goes after `ops` operations: what was not flushed is kept, dropped, or there in parts. */
-static inline void recorder_cut(const struct recorder *recorder, size_t ops, enum cut mode, uint64_t *random, uint8_t *image)
+/*
+ * What may be on the medium when the power goes after `ops` operations: what was not flushed is kept, dropped, or
+ * there in parts.
+ */
+static inline void recorder_cut(const struct recorder *recorder, size_t ops, enum cut mode, uint64_t *random,
+				uint8_t *image)
 {
 	size_t grain = mode == CUT_UNITS ? 4096 : 512;
 	size_t flushed = 0;
@@ -230,7 +234,7 @@ static inline void recorder_cut(const struct recorder *recorder, size_t ops, enu
 	}
 }
 
-/* ---- the volume --------------------------------------------------------------------------------------------------------- */
+/* ---- the volume ------------------------------------------------------------------------------------------------ */
 
 /* Two segments, 64 pages of ring: pages 10 to 49 and 100 to 125. */
 static inline void volume_super(struct knot_super *super, uint32_t unit_bytes)
@@ -287,7 +291,8 @@ static inline int volume_recover(struct volume *volume, size_t batch_bytes, uint
 {
 	struct knot_recovery_options options = { .batch_bytes = batch_bytes, .slot_flags = slot_flags };
 
-	return knot_recovery_run(&volume->recorder->device, &volume->super, &volume->messages, &options, &volume->recovered);
+	return knot_recovery_run(&volume->recorder->device, &volume->super, &volume->messages, &options,
+				 &volume->recovered);
 }
 
 static inline void volume_open_log(struct volume *volume, size_t buffer_bytes, bool strict)
@@ -337,7 +342,7 @@ static inline void volume_stop(struct volume *volume)
 	knot_device_close(&volume->recorder->device);
 }
 
-/* ---- records ------------------------------------------------------------------------------------------------------------ */
+/* ---- records --------------------------------------------------------------------------------------------------- */
 
 struct records {
 	uint8_t bytes[64 * 1024];
@@ -411,6 +416,50 @@ static inline knot_lsn_t volume_append_fill(struct volume *volume, uint64_t page
 	end = volume_append(volume, records, NULL);
 	free(records);
 	return end;
+}
+
+/* ---- what is there, and cuts without tearing ------------------------------------------------------------------- */
+
+static inline const uint8_t *page_now(const struct volume *volume, uint64_t page_no)
+{
+	return volume->recorder->now + page_no * KNOT_PAGE_BYTES;
+}
+
+static inline uint8_t *ring_now(const struct volume *volume, uint64_t lsn)
+{
+	uint64_t at = (volume->recovered.next_at + (lsn - volume->recovered.next_lsn)) % (64 * 4096);
+
+	return volume->recorder->now + ring_device_at(&volume->super, at - at % 4096) + at % 4096;
+}
+
+static inline uint8_t *slot_now(const struct volume *volume, unsigned slot)
+{
+	return volume->recorder->now + (10 + slot) * KNOT_PAGE_BYTES;
+}
+
+static inline bool page_is_filled(const struct volume *volume, uint64_t page_no, uint8_t fill, size_t len)
+{
+	uint8_t page[KNOT_PAGE_BYTES] = { 0 };
+
+	memset(page + 64, fill, len);
+	return !memcmp(page, page_now(volume, page_no), sizeof(page));
+}
+
+static inline void volume_flush(struct volume *volume)
+{
+	assert_int_equal(knot_log_flush(volume->log, knot_log_lsn(volume->log), true, NULL), 0);
+}
+
+/* The power goes; what was written is there. */
+static inline void volume_crash(struct volume *volume)
+{
+	knot_log_close(volume->log);
+	volume->log = NULL;
+}
+
+static inline void volume_replay(struct volume *volume)
+{
+	assert_int_equal(volume_recover(volume, 1 << 20, 0), 0);
 }
 
 #endif

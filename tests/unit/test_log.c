@@ -135,7 +135,7 @@ static void half_a_buffer_asks_for_a_flush(void **state)
 	volume_stop(&volume);
 }
 
-/* ---- laps --------------------------------------------------------------------------------------------------------------- */
+/* ---- laps ------------------------------------------------------------------------------------------------------ */
 
 struct lap_check {
 	const struct knot_super *super;
@@ -192,7 +192,9 @@ static void a_unit_is_written_once_a_lap(uint32_t unit_bytes)
 		knot_log_unreserve(volume.log, bytes);
 		volume_append_fill(&volume, FIRST_PAGE, 1, (uint32_t)random_below(&random, 4000));
 		if (!random_below(&random, 5))
-			assert_int_equal(knot_log_flush(volume.log, knot_log_lsn(volume.log), random_below(&random, 2), NULL), 0);
+			assert_int_equal(
+				knot_log_flush(volume.log, knot_log_lsn(volume.log), random_below(&random, 2), NULL),
+				0);
 		if (unit_bytes == UNIT)
 			check_order(volume.log);
 	}
@@ -240,7 +242,7 @@ static void mtrs_of_every_length_end_where_the_next_begins(void **state)
 	volume_stop(&volume);
 }
 
-/* ---- group commit -------------------------------------------------------------------------------------------------------- */
+/* ---- group commit ---------------------------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define COMMITS 60
@@ -322,12 +324,12 @@ static void threads_that_commit_together_share_flushes(void **state)
 	for (i = 0; i < THREADS; i++) {
 		uint8_t last = volume.recorder->now[(FIRST_PAGE + i) * KNOT_PAGE_BYTES];
 
-		assert_true(last == COMMITS - 1 || last == 0); /* 0: the checkpoint had passed it, and nobody wrote homes here */
+		assert_true(last == COMMITS - 1 || last == 0); /* 0: the checkpoint had passed it */
 	}
 	volume_stop(&volume);
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------------------------- */
 
 static void a_failed_write_or_flush_stops_the_log_for_good(void **state)
 {
@@ -341,7 +343,9 @@ static void a_failed_write_or_flush_stops_the_log_for_good(void **state)
 
 		volume_start(&volume, UNIT, BUFFER, false);
 		if (nth == 3)
-			assert_int_equal(knot_log_flush(volume.log, volume_append_fill(&volume, FIRST_PAGE, 1, 10), true, NULL), 0);
+			assert_int_equal(
+				knot_log_flush(volume.log, volume_append_fill(&volume, FIRST_PAGE, 1, 10), true, NULL),
+				0);
 		volume.recorder->fail_from = volume.recorder->count + (nth == 3 ? 1 : nth);
 		if (nth == 3) {
 			end = knot_log_lsn(volume.log);
@@ -361,7 +365,7 @@ static void a_failed_write_or_flush_stops_the_log_for_good(void **state)
 	}
 }
 
-/* ---- batches ---------------------------------------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------------------------- */
 
 static knot_lsn_t append_batch_end(struct volume *volume)
 {
@@ -462,7 +466,7 @@ static void two_batch_ends_become_durable_one_after_the_other(void **state)
 	volume_stop(&volume);
 }
 
-/* ---- slots ----------------------------------------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------------------------- */
 
 static void ring_space_is_free_once_its_slot_is_durable(void **state)
 {
