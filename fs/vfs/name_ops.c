@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #define FILE_LINKS_MAX   65000u
+#define SUBDIRECTORIES_MAX (UINT32_MAX - 2)
 #define TARGET_BYTES_MAX 4095u
 
 /* ---- lookup ---- */
@@ -102,16 +103,19 @@ static void make_publish(struct knot_op *op)
 	knot_lookups_add(op->volume->lookups, knot_container_of(op, struct make, op)->attr.inode, false);
 }
 
-/* One more name in the directory. */
-static void count_entry(struct knot_op *op, struct knot_inode *dir, bool is_dir)
+/* One more name in the directory. Errors: -EMLINK. */
+static int count_entry(struct knot_op *op, struct knot_inode *dir, bool is_dir)
 {
 	struct knot_touched *touched =
 		knot_op_touch(op, dir, KNOT_FIELD_SIZE | KNOT_FIELD_MTIME | KNOT_FIELD_CTIME | KNOT_FIELD_LINKS);
 
+	if (is_dir && touched->attr.subdirectories >= SUBDIRECTORIES_MAX)
+		return -EMLINK;
 	touched->attr.size++;
 	touched->attr.subdirectories += is_dir;
 	touched->attr.mtime = op->now;
 	touched->attr.ctime = op->now;
+	return 0;
 }
 
 static int make_body(struct knot_op *op)
@@ -142,7 +146,7 @@ static int make_body(struct knot_op *op)
 	if (!err)
 		err = knot_lookups_reserve(op->volume->lookups, inode_no);
 	if (!err)
-		count_entry(op, dir, S_ISDIR(make->mode));
+		err = count_entry(op, dir, S_ISDIR(make->mode));
 	return err;
 }
 
@@ -259,8 +263,7 @@ static int link_body(struct knot_op *op)
 	touched->attr.ctime = op->now;
 	link->attr = touched->attr;
 	link->attr.change++;
-	count_entry(op, dir, false);
-	return 0;
+	return count_entry(op, dir, false);
 }
 
 int knot_vfs_link(struct knot_volume *volume, struct knot_request *request, uint64_t inode, uint64_t parent,

@@ -552,6 +552,10 @@ static void no_volume_is_refused_with_one_line(void **state)
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+#define STRICT_TEST(function)                                                                    \
+	{                                                                                        \
+		"data_strict_" #function, function, fixture_setup_strict, fixture_teardown, NULL \
+	}
 
 int main(void)
 {
@@ -578,6 +582,9 @@ int main(void)
 		TEST(a_read_only_volume_answers_and_refuses_changes),
 		TEST(many_inodes_pass_through_a_small_memory),
 		cmocka_unit_test(no_volume_is_refused_with_one_line),
+		STRICT_TEST(what_fsync_covered_survives_a_cut_and_later_changes_may_not),
+		STRICT_TEST(symlinks_hold_up_to_4095_bytes),
+		STRICT_TEST(times_set_on_a_file_with_pending_data_stay),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -264,6 +264,10 @@ static void threads_create_and_unlink_side_by_side(void **state)
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+#define STRICT_TEST(function)                                                                    \
+	{                                                                                        \
+		"data_strict_" #function, function, fixture_setup_strict, fixture_teardown, NULL \
+	}
 
 int main(void)
 {
@@ -277,6 +281,10 @@ int main(void)
 		TEST(thousands_of_orphans_go_in_batches),
 		cmocka_unit_test(removing_works_on_a_full_volume),
 		TEST(threads_create_and_unlink_side_by_side),
+		STRICT_TEST(an_orphan_is_finished_after_a_cut),
+		STRICT_TEST(a_file_in_many_pieces_goes_in_steps),
+		STRICT_TEST(thousands_of_orphans_go_in_batches),
+		STRICT_TEST(threads_create_and_unlink_side_by_side),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,6 +298,10 @@ static void random_renames_agree_with_a_table(void **state)
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+#define STRICT_TEST(function)                                                                    \
+	{                                                                                        \
+		"data_strict_" #function, function, fixture_setup_strict, fixture_teardown, NULL \
+	}
 
 int main(void)
 {
@@ -313,6 +317,8 @@ int main(void)
 		TEST(whiteout_leaves_a_character_device),
 		TEST(impossible_flags_are_refused),
 		TEST(random_renames_agree_with_a_table),
+		STRICT_TEST(a_replacing_file_is_old_or_new_but_whole_after_a_cut),
+		STRICT_TEST(random_renames_agree_with_a_table),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,6 +114,18 @@ static inline int fixture_setup(void **state)
 	return 0;
 }
 
+static inline int fixture_setup_strict(void **state)
+{
+	struct fixture *fixture;
+
+	fixture_setup(state);
+	fixture = *state;
+	fixture_close(fixture);
+	fixture->options.strict = true;
+	fixture_open(fixture);
+	return 0;
+}
+
 static inline int fixture_teardown(void **state)
 {
 	struct fixture *fixture = *state;
