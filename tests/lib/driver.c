@@ -29,7 +29,9 @@ __attribute__((format(printf, 2, 3))) static void say(struct driver *driver, con
 
 struct knot_time driver_now(void *arg)
 {
-	return ((struct driver *)arg)->model.now;
+	uint64_t nsec = atomic_load(&((struct driver *)arg)->clock_nsec);
+
+	return (struct knot_time){ .sec = (int64_t)(nsec / 1000000000), .nsec = (uint32_t)(nsec % 1000000000) };
 }
 
 void driver_init(struct driver *driver, uint64_t seed)
@@ -41,6 +43,7 @@ void driver_init(struct driver *driver, uint64_t seed)
 	driver->request.gid = 600;
 	model_init(&driver->model, S_IFDIR | 0755, (struct knot_time){ .sec = 1000000000 });
 	driver->inode_no[1] = 1;
+	atomic_store(&driver->clock_nsec, 1000000000ULL * 1000000000ULL);
 }
 
 void driver_open(struct driver *driver, struct knot_volume *volume)
@@ -346,6 +349,7 @@ int driver_step(struct driver *driver)
 	model->op++;
 	model->now.sec += 1;
 	model->now.nsec = (uint32_t)pick(driver, 1000000000);
+	atomic_store(&driver->clock_nsec, (uint64_t)model->now.sec * 1000000000ULL + model->now.nsec);
 	if (driver->held_count && pick(driver, 6) == 0)
 		knot_vfs_forget(driver->volume, NULL, driver->held[--driver->held_count], 1);
 	if (model->next + 2 >= MODEL_INODES_MAX)

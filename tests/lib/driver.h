@@ -7,6 +7,8 @@
 #include "tests/lib/dump.h"
 #include "tests/lib/model.h"
 
+#include <stdatomic.h>
+
 struct driver {
 	struct knot_volume *volume;
 	struct model model;

@@ -24,11 +24,11 @@ static void count_message(void *arg, enum knot_severity severity, const char *li
 	((struct tree_volume *)arg)->said++;
 }
 
-int tree_set_up(void **state)
+static int set_up(void **state, size_t cache_bytes)
 {
 	struct tree_volume *v = calloc(1, sizeof(*v));
 	struct knot_mkfs_options mkfs = { .log_bytes = 16u << 20, .time_sec = 1 };
-	struct knot_txn_options options = { .cache_bytes = 64u << 20,
+	struct knot_txn_options options = { .cache_bytes = cache_bytes,
 					    .log_buffer_bytes = 4u << 20,
 					    .commit_policy = 1 };
 
@@ -46,6 +46,16 @@ int tree_set_up(void **state)
 	return 0;
 }
 
+int tree_set_up(void **state)
+{
+	return set_up(state, 64u << 20);
+}
+
+int tree_set_up_small_cache(void **state)
+{
+	return set_up(state, 384u << 10);
+}
+
 int tree_tear_down(void **state)
 {
 	struct tree_volume *v = *state;
@@ -58,11 +68,23 @@ int tree_tear_down(void **state)
 	return 0;
 }
 
-/* Pages become clean, so that the next change of each gives it a new generation. */
 void tree_clean(struct tree_volume *v)
 {
 	assert_int_equal(knot_txn_checkpoint(v->txn, NULL), 0);
+	knot_txn_lock(v->txn, NULL);
 	knot_space_reap(v->space);
+	knot_txn_unlock(v->txn);
+}
+
+uint64_t tree_free_pages(struct tree_volume *v)
+{
+	uint64_t pages;
+
+	tree_clean(v);
+	knot_txn_lock(v->txn, NULL);
+	pages = knot_space_free(v->space);
+	knot_txn_unlock(v->txn);
+	return pages;
 }
 
 /* ---- changes, one mini-transaction each ---- */

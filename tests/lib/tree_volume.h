@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A volume in memory with its tree, one mini-transaction a call; and a check of the whole tree that shares no code with fs/tree's changes. */
+/*
+ * A volume in memory with its tree, one mini-transaction a call; and a check of the whole tree that shares no code
+ * with fs/tree's changes.
+ */
 #ifndef KNOT_TESTS_LIB_TREE_VOLUME_H
 #define KNOT_TESTS_LIB_TREE_VOLUME_H
 
@@ -23,10 +26,14 @@ struct tree_volume {
 
 /* cmocka's: the volume becomes *state. */
 int tree_set_up(void **state);
+int tree_set_up_small_cache(void **state); /* so that pages are evicted and missed all the time */
 int tree_tear_down(void **state);
 
 /* Pages become clean, so that the next change of each gives it a new generation; freed ones become free. */
 void tree_clean(struct tree_volume *v);
+
+/* Cleans, then counts. */
+uint64_t tree_free_pages(struct tree_volume *v);
 
 enum tree_change { TREE_INSERT, TREE_UPDATE, TREE_REMOVE };
 
