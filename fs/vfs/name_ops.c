@@ -307,7 +307,7 @@ static int removal_body(struct knot_op *op)
 	struct removal *removal = knot_container_of(op, struct removal, op);
 	struct knot_inode *dir, *child;
 	struct knot_touched *touched;
-	struct knot_dir_found found;
+	struct knot_dir_found found = { 0 };
 	int err = knot_dir_get(op, removal->parent, &dir);
 
 	if (!err)

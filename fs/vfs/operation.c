@@ -91,25 +91,23 @@ static unsigned pages_for(const struct knot_op *op)
 
 int knot_op_run(struct knot_op *op, struct knot_volume *volume, struct knot_request *request)
 {
-	struct knot_mtr mtr;
 	int err;
 
 	op->volume = volume;
 	op->request = request;
 	op->nodes = volume->nodes;
-	op->mtr = &mtr;
+	op->mtr = &op->current;
 	for (unsigned tries = 0;; tries++) {
-		knot_mtr_init(&mtr, volume->txn, request);
+		knot_mtr_init(op->mtr, volume->txn, request);
 		do {
-			err = knot_mtr_begin(&mtr, pages_for(op), 0);
+			err = knot_mtr_begin(op->mtr, pages_for(op), 0);
 			if (!err)
 				err = run_locked(op);
-			err = knot_mtr_finish(&mtr, err);
+			err = knot_mtr_finish(op->mtr, err);
 		} while (err == KNOT_RETRY);
 		if (err != -ENOSPC || tries || op->no_second_try || !knot_volume_make_room(volume, request))
 			break;
 	}
-	op->mtr = NULL;
 	return err;
 }
 

@@ -202,7 +202,7 @@ static int rename_body(struct knot_op *op)
 	struct renaming *renaming = knot_container_of(op, struct renaming, op);
 	struct side *from = &renaming->from, *to = &renaming->to;
 	bool is_exchange = renaming->flags & KNOT_RENAME_EXCHANGE;
-	bool nothing;
+	bool nothing = false;
 	int err = find_side(op, from);
 
 	if (!err)

@@ -92,7 +92,8 @@ struct knot_op {
 	struct knot_volume *volume;
 	struct knot_request *request;
 	struct knot_nodes *nodes;        /* volume's */
-	struct knot_mtr *mtr;
+	struct knot_mtr *mtr;            /* &current */
+	struct knot_mtr current;
 	int (*body)(struct knot_op *op);
 	void (*publish)(struct knot_op *op); /* may be NULL; transaction lock held, can't fail */
 	struct knot_time now;
