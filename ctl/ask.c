@@ -23,20 +23,9 @@ int knot_ctl_fail(const char *format, ...)
 	return KNOT_CTL_FAILED;
 }
 
-int knot_ctl_open(const char *dir)
+static void say_error(const char *dir, int error)
 {
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		knot_ctl_fail("%s: %s", dir, strerror(errno));
-	return fd;
-}
-
-bool knot_ctl_ask(int fd, const char *dir, unsigned long request, void *arg)
-{
-	if (ioctl(fd, request, arg) == 0)
-		return true;
-	switch (errno) {
+	switch (error) {
 	case ENOTTY:
 	case EINVAL:
 	case ENOSYS:
@@ -51,9 +40,25 @@ bool knot_ctl_ask(int fd, const char *dir, unsigned long request, void *arg)
 		knot_ctl_fail("%s: only root and whoever mounted it may do that", dir);
 		break;
 	default:
-		knot_ctl_fail("%s: %s", dir, strerror(errno));
+		knot_ctl_fail("%s: %s", dir, strerror(error));
 		break;
 	}
+}
+
+int knot_ctl_open(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		say_error(dir, errno);
+	return fd;
+}
+
+bool knot_ctl_ask(int fd, const char *dir, unsigned long request, void *arg)
+{
+	if (ioctl(fd, request, arg) == 0)
+		return true;
+	say_error(dir, errno);
 	return false;
 }
 

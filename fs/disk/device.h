@@ -65,6 +65,7 @@ void knot_device_close(struct knot_device *device); /* NULL is fine */
 #define KNOT_DEVICE_READ_ONLY 0x1u
 #define KNOT_DEVICE_NO_LOCK   0x2u /* fsck -n of a mounted volume */
 #define KNOT_DEVICE_NO_DIRECT 0x4u
+#define KNOT_DEVICE_NO_CLAIM 0x8u    /* no O_EXCL on a block device: the kernel is to mount it and claims it then */
 
 /*
  * Open an image file or block device, with O_DIRECT where that works, and lock it (flock, exclusive; shared when

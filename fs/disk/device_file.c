@@ -226,7 +226,8 @@ static int lock_file(const struct knot_device_file *file)
 static int open_plain(const char *path, int mode, unsigned flags)
 {
 	struct stat st;
-	bool claim = mode == O_RDWR && !(flags & KNOT_DEVICE_NO_LOCK) && stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+	bool claim = mode == O_RDWR && !(flags & (KNOT_DEVICE_NO_LOCK | KNOT_DEVICE_NO_CLAIM)) &&
+		     stat(path, &st) == 0 && S_ISBLK(st.st_mode);
 
 	/* O_NONBLOCK: a FIFO must be refused, not waited for; files and block devices ignore it. */
 	int fd = open(path, mode | O_CLOEXEC | O_NONBLOCK | (claim ? O_EXCL : 0));

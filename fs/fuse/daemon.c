@@ -328,7 +328,7 @@ int knot_daemon_run(const struct knot_options *options, void (*mounted)(void *ar
 	daemon->signal_fd = -1;
 	daemon->mount.fd = -1;
 	pthread_mutex_init(&daemon->fuse.close_mutex, NULL);
-	knot_sink_init(&daemon->sink, options->image);
+	knot_sink_init(&daemon->sink, options->image, !options->foreground);
 
 	status = start(daemon);
 	if (status == 0) {

@@ -65,7 +65,9 @@ static void say_busy(const char *path, const struct knot_messages *messages)
 
 int knot_image_open(const char *path, bool read_only, const struct knot_messages *messages, struct knot_device **device)
 {
-	int err = knot_device_open_file(path, read_only ? KNOT_DEVICE_READ_ONLY : 0, device);
+	/* A block device becomes the mount's source, and is the kernel's from then on. */
+	unsigned flags = KNOT_DEVICE_NO_CLAIM | (read_only ? KNOT_DEVICE_READ_ONLY : 0);
+	int err = knot_device_open_file(path, flags, device);
 
 	switch (err) {
 	case 0:

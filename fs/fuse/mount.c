@@ -70,7 +70,7 @@ static int clear_stale(const char *dir, const struct knot_messages *messages, st
 				     strerror(-detach_err));
 			return detach_err;
 		}
-		knot_message(messages, KNOT_NOTE, "%s: detached what a killed knotfs left there", dir);
+		knot_message(messages, KNOT_WARNING, "%s: detached what a killed knotfs left there", dir);
 	}
 	if (err)
 		knot_message(messages, KNOT_ERROR, "%s: %s", dir, strerror(-err));

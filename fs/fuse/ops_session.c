@@ -42,8 +42,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* Always, not when the kernel guesses that attributes will be wanted: after a plain ls it guesses wrong. */
 	set_flag(conn, FUSE_CAP_READDIRPLUS, true);
 	set_flag(conn, FUSE_CAP_READDIRPLUS_AUTO, false);
-	/* A handle of an inode that the kernel forgot would be looked up as "."; there is no such lookup yet. */
-	set_flag(conn, FUSE_CAP_EXPORT_SUPPORT, false);
+	/* A file handle of an inode that the kernel forgot is looked up as ".". */
+	set_flag(conn, FUSE_CAP_EXPORT_SUPPORT, true);
 	set_flag(conn, FUSE_CAP_SPLICE_READ, false);
 	set_flag(conn, FUSE_CAP_SPLICE_WRITE, false);
 	set_flag(conn, FUSE_CAP_SPLICE_MOVE, false);

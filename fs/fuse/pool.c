@@ -203,7 +203,11 @@ static void *thread_main(void *arg)
 {
 	struct knot_slot *slot = arg;
 	struct knot_pool *pool = slot->pool;
+	sigset_t stop;
 
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGUSR1);
+	pthread_sigmask(SIG_UNBLOCK, &stop, NULL);
 	pthread_setspecific(pool->key, slot);
 	while (take_role(slot)) {
 		int err = 0;

@@ -11,11 +11,12 @@
 struct knot_sink {
 	struct knot_messages volume; /* lines about the image; its name goes in front */
 	struct knot_messages plain;
+	bool quiet;
 	_Atomic bool syslog;
 };
 
-/* `image` must outlive the sink. */
-void knot_sink_init(struct knot_sink *sink, const char *image);
+/* `image` must outlive the sink. `quiet`: mere notes go to syslog from the start. */
+void knot_sink_init(struct knot_sink *sink, const char *image, bool quiet);
 /* From now on to syslog. */
 void knot_sink_detach(struct knot_sink *sink);
 
