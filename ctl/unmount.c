@@ -18,8 +18,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* Make everything durable and learn who serves it. False: said. */
 static bool prepare(const char *dir, struct knot_ioctl_info *info)
 {
@@ -80,27 +78,28 @@ static void wait_for_end(int process)
 	}
 }
 
-int knot_ctl_unmount(const char *given)
+int knot_ctl_unmount(const char *dir)
 {
 	struct knot_ioctl_info info = { 0 };
-	char *dir = realpath(given, NULL);
-	int process;
+	char *path = realpath(dir, NULL);
+	int process, process_err;
 	int status;
 
-	if (!dir)
-		return knot_ctl_fail("%s: %s", given, strerror(errno));
-	if (!prepare(dir, &info)) {
-		free(dir);
+	if (!path)
+		return knot_ctl_fail("%s: %s", dir, strerror(errno));
+	if (!prepare(path, &info)) {
+		free(path);
 		return KNOT_CTL_FAILED;
 	}
 	/* Before unmounting: afterwards the number may be another process's. */
 	process = (int)syscall(SYS_pidfd_open, info.pid, 0);
-	status = unmount(dir);
-	free(dir);
+	process_err = errno;
+	status = unmount(path);
+	free(path);
 	if (process < 0)
 		return status == KNOT_CTL_OK && info.owner != 0
 			       ? knot_ctl_fail("unmounted, but the daemon (pid %d) can't be waited for: %s", info.pid,
-					       strerror(errno))
+					       strerror(process_err))
 			       : status;
 	if (status == KNOT_CTL_OK)
 		wait_for_end(process);

@@ -18,8 +18,6 @@
 #define PROGRAM       "fusermount3"
 #define COMM_VARIABLE "_FUSE_COMMFD"
 
-extern char **environ;
-
 /* `more` (NULL: nothing) goes in front of our own environment. The result's strings are not copies. */
 static char **environment_with(char *more)
 {
@@ -143,7 +141,8 @@ int knot_fusermount_attach(const struct knot_mount_options *options, const char 
 {
 	char list[2 * PATH_MAX + 256];
 	char path[PATH_MAX];
-	char *const argv[] = { (char[]){ PROGRAM }, (char[]){ "-o" }, list, (char[]){ "--" }, path, NULL };
+	char program[] = PROGRAM, option[] = "-o", end[] = "--";
+	char *const argv[] = { program, option, list, end, path, NULL };
 	int pair[2];
 	pid_t pid;
 	int err;
@@ -179,12 +178,13 @@ int knot_fusermount_attach(const struct knot_mount_options *options, const char 
 int knot_fusermount_detach(const char *dir, bool lazily)
 {
 	char path[PATH_MAX];
-	char *const argv[] = { (char[]){ PROGRAM }, lazily ? (char[]){ "-uqz" } : (char[]){ "-uq" }, (char[]){ "--" },
-			       path, NULL };
+	char program[] = PROGRAM, options[8], end[] = "--";
+	char *const argv[] = { program, options, end, path, NULL };
 	pid_t pid;
 	int err;
 
 	snprintf(path, sizeof(path), "%s", dir);
+	snprintf(options, sizeof(options), "%s", lazily ? "-uqz" : "-uq");
 	err = start(argv, -1, &pid);
 	if (err)
 		return err;

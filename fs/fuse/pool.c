@@ -74,7 +74,7 @@ static void slot_free(struct knot_slot *slot)
 	free(slot);
 }
 
-int knot_pool_new(const struct knot_pool_options *options, struct knot_pool **out)
+int knot_pool_new(const struct knot_pool_options *options, struct knot_pool **result)
 {
 	struct knot_pool *pool;
 	int err;
@@ -99,7 +99,7 @@ int knot_pool_new(const struct knot_pool_options *options, struct knot_pool **ou
 	pool->slot_count = 1;
 	pthread_mutex_init(&pool->mutex, NULL);
 	pthread_cond_init(&pool->quiet, NULL);
-	*out = pool;
+	*result = pool;
 	return 0;
 
 out_fd:

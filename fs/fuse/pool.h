@@ -47,7 +47,7 @@ struct knot_pool_options {
 };
 
 /* Errors: -ENOMEM, -EAGAIN (no more descriptors or keys). */
-int knot_pool_new(const struct knot_pool_options *options, struct knot_pool **pool);
+int knot_pool_new(const struct knot_pool_options *options, struct knot_pool **result);
 
 /*
  * Read and serve one request on the calling thread, before knot_pool_start().
