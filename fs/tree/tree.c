@@ -3,16 +3,16 @@
  * Finding things in the tree: descent, lookup, neighbours, scans.
  *
  * Invariants of the tree (tree_change.c keeps them, this file trusts none of them with its own safety)
- *  (1) An inner page's item is (lowest key of the child's range, child). A page is responsible for [its key in the parent, the next key
- *      there); the last child inherits the upper end, the rightmost pages have none. So an inner page's first key is the low
- *      end of its own range: all zeros on the left edge.
+ *  (1) An inner page's item is (lowest key of the child's range, child). A page is responsible for [its key in the
+ *      parent, the next key there); the last child inherits the upper end, the rightmost pages have none. So an inner
+ *      page's first key is the low end of its own range: all zeros on the left edge.
  *  (2) A page's prefix is shared by every key of its range. Pages on the right edge have none.
- *  (3) A child is exactly one level below its parent. Leaves are not empty, unless the leaf is the root; inner pages have two
- *      children or more.
+ *  (3) A child is exactly one level below its parent. Leaves are not empty, unless the leaf is the root; inner pages
+ *      have two children or more.
  *  (4) A child reference carries the child's generation: a stale page is noticed on the way down.
  *
- * What a hostile image can do: level and generation checks end every descent; neighbours that do not ascend are refused, so no walk
- * from key to key goes in a circle.
+ * What a hostile image can do: level and generation checks end every descent; neighbours that do not ascend are
+ * refused, so no walk from key to key goes in a circle.
  */
 #include "fs/tree/tree_int.h"
 
@@ -121,7 +121,10 @@ void knot_tree_child_range(const struct knot_tree_path *path, unsigned depth, un
 	}
 }
 
-/* Move to the first item of the next leaf, or the last of the one before. Errors: -ENOENT there is none, -KNOT_EMISS, -EUCLEAN. */
+/*
+ * Move to the first item of the next leaf, or the last of the one before. Errors: -ENOENT there is none, -KNOT_EMISS,
+ * -EUCLEAN.
+ */
 static int step_aside(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_tree_path *path, bool forward)
 {
 	unsigned depth = path->leaf;
@@ -301,6 +304,9 @@ void knot_tree_close(struct knot_tree *tree)
 
 unsigned knot_tree_insert_pages(struct knot_tree *tree)
 {
-	/* Each level is changed and split, and the root splits into two new pages; state page, group table, two group headers. */
+	/*
+	 * Each level is changed and split, and the root splits into two new pages; state page, group table, two group
+	 * headers.
+	 */
 	return 2 * tree->levels + 1 + 4;
 }

@@ -7,9 +7,10 @@
  * changed pages when they fail; the caller then gives the mini-transaction up (knot_mtr_finish with the error), which
  * undoes all.
  *
- * Generations: when a page is changed for the first time since it was clean, its generation becomes knot_mtr_generation()
- * and its parent's child reference follows (so the parent is changed too, up to the root, whose generation is in the
- * state page). A page that is reached with another generation than its parent says is stale: -EUCLEAN.
+ * Generations: when a page is changed for the first time since it was clean, its generation becomes
+ * knot_mtr_generation() and its parent's child reference follows (so the parent is changed too, up to the root, whose
+ * generation is in the state page). A page that is reached with another generation than its parent says is stale:
+ * -EUCLEAN.
  */
 #ifndef KNOT_TREE_TREE_H
 #define KNOT_TREE_TREE_H
@@ -51,8 +52,11 @@ int knot_tree_prev(struct knot_tree *tree, struct knot_mtr *mtr, const struct kn
 
 /*
  * Call `visit` for the items from `from` to `to` (both included) in order, until it returns other than 0; that is then
- * returned (a positive number stops without error). `visit` must not change the tree. One page's items are visited
- * without descending anew.
+ * returned. A positive number stops without error; it is not for knot_mtr_finish(), where KNOT_RETRY is one.
+ *
+ * `visit` must not change the tree. One page's items are visited without descending anew. All pages stay pinned until
+ * the mini-transaction ends, and after -KNOT_EMISS the caller starts over, with items visited twice: so bound each
+ * mini-transaction's scan (by `to`, or by stopping and going on from the last key) to a few dozen pages.
  */
 int knot_tree_scan(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *from, const struct knot_key *to,
 		   int (*visit)(void *arg, const struct knot_key *key, const void *value, size_t len_bytes), void *arg);

@@ -3,16 +3,18 @@
  * Changing the tree: insert, update, remove, with splits, merges, growing and shrinking at the root.
  *
  * Invariants kept here (numbers go on from tree.c)
- *  (5) A range that gets narrower may keep its page as it is; one that gets wider (its neighbour's items or its empty neighbour's
- *      range join it) has its page written anew when the prefix becomes shorter. So (2) holds, and an insert always finds room for its key
- *      under the prefix that is there.
- *  (6) Inner pages are cut only at keys that are there (a child's range must not move under it), with two children on each side, and
- *      joined or filled up when only one is left: so every child has a neighbour under the same parent to be joined with.
- *  (7) Before the first change of a page since it was clean, its generation becomes the mini-transaction's and so does the
- *      reference in its parent, which is changed too. announce() does that and is called before any byte is touched.
+ *  (5) A range that gets narrower may keep its page as it is; one that gets wider (its neighbour's items or its empty
+ *      neighbour's range join it) has its page written anew when the prefix becomes shorter. So (2) holds, and an
+ *      insert always finds room for its key under the prefix that is there.
+ *  (6) Inner pages are cut only at keys that are there (a child's range must not move under it), with two children on
+ *      each side, and joined or filled up when only one is left: so every child has a neighbour under the same parent
+ *      to be joined with.
+ *  (7) Before the first change of a page since it was clean, its generation becomes the mini-transaction's and so
+ *      does the reference in its parent, which is changed too. announce() does that and is called before any byte is
+ *      touched.
  *
- * A call that fails midway leaves pages half done; its mini-transaction is given up, which brings back every page. If power fails:
- * the mini-transaction is replayed whole or not at all.
+ * A call that fails midway leaves pages half done; its mini-transaction is given up, which brings back every page. If
+ * power fails: the mini-transaction is replayed whole or not at all.
  */
 #include "fs/tree/tree_int.h"
 
@@ -40,7 +42,10 @@ static void set_child(struct knot_page *parent, unsigned slot, uint64_t generati
 	knot_tree_page_set_child(knot_page_data(parent), slot, page_no, generation);
 }
 
-/* `page` is the child at `slot` of path->at[depth - 1]; the root if `depth` is 0. See (7). Errors: -KNOT_EGROW, those of the state page. */
+/*
+ * `page` is the child at `slot` of path->at[depth - 1]; the root if `depth` is 0. See (7). Errors: -KNOT_EGROW, those
+ * of the state page.
+ */
 static int announce(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth,
 		    unsigned slot, struct knot_page *page)
 {
@@ -108,7 +113,10 @@ static void copy_body(void *to, const void *from)
 
 /* ---- splitting ---- */
 
-/* Move the root's contents into a new page, its only child for now. The path gets a step longer. The root was announced. */
+/*
+ * Move the root's contents into a new page, its only child for now. The path gets a step longer. The root was
+ * announced.
+ */
 static int grow(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_tree_path *path)
 {
 	const struct knot_key lowest = { { 0 } };
@@ -422,7 +430,10 @@ static int shrink(struct knot_tree *tree, struct knot_mtr *mtr, const struct kno
 	return err;
 }
 
-/* at[depth] is too empty to be left so: join or level it out with a neighbour. `*joined`: its parent has a child less. */
+/*
+ * at[depth] is too empty to be left so: join or level it out with a neighbour. `*joined`: its parent has a child
+ * less.
+ */
 static int relieve(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_tree_path *path, unsigned depth,
 		   bool must, bool *joined)
 {

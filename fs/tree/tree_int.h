@@ -36,7 +36,10 @@ int knot_tree_damaged(struct knot_tree *tree, const struct knot_page *page, cons
 int knot_tree_child(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_page *parent, unsigned slot,
 		    struct knot_page **child);
 
-/* The way to the first place in a leaf at or after `key`: its slot may be the leaf's count. Errors: -KNOT_EMISS, -EUCLEAN. */
+/*
+ * The way to the first place in a leaf at or after `key`: its slot may be the leaf's count. Errors: -KNOT_EMISS,
+ * -EUCLEAN.
+ */
 int knot_tree_descend(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key,
 		      struct knot_tree_path *path);
 

@@ -2,8 +2,9 @@
 /*
  * Dealing the items of one or two pages out to pages: what splits, merges and redistributions have in common.
  *
- * A page's prefix is what the two ends of its range share. Cutting a range makes both parts' prefixes as long or longer, so a cut
- * always fits what fitted before; joining ranges may make the prefix shorter and so the items longer.
+ * A page's prefix is what the two ends of its range share. Cutting a range makes both parts' prefixes as long or
+ * longer, so a cut always fits what fitted before; joining ranges may make the prefix shorter and so the items
+ * longer.
  */
 #include "fs/tree/tree_page_int.h"
 
@@ -92,8 +93,8 @@ struct search {
 };
 
 /*
- * The separator behind the newest item of an ascending series: a few hundred to some ten thousand strides ahead, so that the
- * page that the series goes on in has a narrow range, and a long prefix.
+ * The separator behind the newest item of an ascending series: a few hundred to some ten thousand strides ahead, so
+ * that the page that the series goes on in has a narrow range, and a long prefix.
  */
 static void separator_ahead(const struct knot_key *before, const struct knot_key *newest, const struct knot_key *right,
 			    struct knot_key *separator)

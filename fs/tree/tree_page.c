@@ -7,9 +7,10 @@
  *
  * Invariants
  *  (1) Slots are in ascending key order; each holds the offset of its item.
- *  (2) Bytes of all items + garbage_bytes == 4096 - heap_at; an empty page has no garbage. So what is free, in the gap and in
- *      holes, is known without looking at the items. Items do not overlap.
- *  (3) The prefix follows from the page's range (tree_change.c), not from its items: whatever may come into the page has it.
+ *  (2) Bytes of all items + garbage_bytes == 4096 - heap_at; an empty page has no garbage. So what is free, in the
+ *      gap and in holes, is known without looking at the items. Items do not overlap.
+ *  (3) The prefix follows from the page's range (tree_change.c), not from its items: whatever may come into the page
+ *      has it.
  *
  * (1) and (2) are shape rules: every page that the device gave was checked for them. (3) is not: callers ask
  * knot_tree_page_covers().

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One page of the tree: pure functions on 4096 bytes that passed knot_page_verify_shape(). No locks, no I/O, no allocation.
+ * One page of the tree: pure functions on 4096 bytes that passed knot_page_verify_shape(). No locks, no I/O, no
+ * allocation.
  *
  * -EUCLEAN from here means that the page passed the shape rules, but its items lie outside its range: a page that this
  * code did not write. The page may then be half changed; the mini-transaction is given up.
@@ -42,7 +43,10 @@ unsigned knot_tree_page_prefix(const void *page);
 /* True if the key begins with the page's prefix. It always does for a key of the page's range. */
 bool knot_tree_page_covers(const void *page, const struct knot_key *key);
 
-/* The first slot whose key is at or after `key` (which the page covers); the count if there is none. `*found`: it is the key itself. */
+/*
+ * The first slot whose key is at or after `key` (which the page covers); the count if there is none. `*found`: it is
+ * the key itself.
+ */
 unsigned knot_tree_page_find(const void *page, const struct knot_key *key, bool *found);
 
 void knot_tree_page_item(const void *page, unsigned slot, struct knot_tree_item *item);
@@ -54,8 +58,8 @@ size_t knot_tree_page_used(const void *page, unsigned prefix_bytes);
 void knot_tree_page_reset(void *page, unsigned level, unsigned prefix_bytes, const struct knot_key *low);
 
 /*
- * Whether an insert in front of `slot` looks like the next of an ascending or descending series: it is behind all others,
- * or the two items put into the page last are its neighbours on one side, which the heap's order shows.
+ * Whether an insert in front of `slot` looks like the next of an ascending or descending series: it is behind all
+ * others, or the two items put into the page last are its neighbours on one side, which the heap's order shows.
  */
 enum knot_tree_series { KNOT_SERIES_NONE, KNOT_SERIES_UP, KNOT_SERIES_DOWN };
 enum knot_tree_series knot_tree_page_series(const void *page, unsigned slot);

@@ -164,17 +164,22 @@ int tree_scan(struct tree_volume *v, const struct knot_key *from, const struct k
 	      unsigned *counter)
 {
 	struct knot_mtr mtr;
-	int err;
+	int stopped, err;
 
 	knot_mtr_init(&mtr, v->txn, NULL);
 	do {
 		*counter = 0;
+		stopped = 0;
 		err = knot_mtr_begin_read(&mtr);
 		if (!err)
 			err = knot_tree_scan(v->tree, &mtr, from, to, visit, arg);
+		if (err > 0) {
+			stopped = err;
+			err = 0;
+		}
 		err = knot_mtr_finish(&mtr, err);
 	} while (err == KNOT_RETRY);
-	return err;
+	return err ? err : stopped;
 }
 
 /* ---- the shape of the whole tree, read page by page with the pure readers ---- */

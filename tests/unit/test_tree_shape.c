@@ -159,20 +159,17 @@ static void tall_trees_split_and_merge_at_every_level(void **state)
 	const unsigned count = 20011; /* prime: every stride visits all */
 	uint64_t free_pages;
 
-	tree_clean(v);
-	free_pages = knot_space_free(v->space);
+	free_pages = tree_free_pages(v);
 	change_objects(v, TREE_INSERT, count, 7919);
 	tree_check(v, &shape);
 	print_message("%u levels, %u pages\n", shape.levels, shape.pages);
 	assert_true(shape.levels >= 4);
-	tree_clean(v);
-	assert_int_equal(knot_space_free(v->space), free_pages - shape.pages + 1);
+	assert_int_equal(tree_free_pages(v), free_pages - shape.pages + 1);
 
 	change_objects(v, TREE_REMOVE, count, 104729 % count);
 	tree_check(v, &shape);
 	assert_int_equal(shape.levels, 1);
-	tree_clean(v);
-	assert_int_equal(knot_space_free(v->space), free_pages);
+	assert_int_equal(tree_free_pages(v), free_pages);
 	assert_int_equal(v->said, 0);
 }
 
@@ -194,7 +191,10 @@ static void pages_shrink_with_their_contents(void **state)
 	assert_true(thin.pages * 3 < full.pages);
 }
 
-/* The emptied pages' ranges go to pages full of small items with a long prefix, which then need more room than a page has. */
+/*
+ * The emptied pages' ranges go to pages full of small items with a long prefix, which then need more room than a page
+ * has.
+ */
 static void a_full_page_takes_over_a_range_that_shortens_its_prefix(void **state)
 {
 	struct tree_volume *v = *state;
