@@ -2,31 +2,35 @@
 /*
  * The page cache: an arena of frames, pages by number, a list of clean and one of dirty pages.
  *
- *                          load                        load: verified
- *               absent ------------> reading ------------------------------> clean <-----------------+
- *                 |  ^                 | |                                   | ^  |                  |
- *                 |  +---- load fails -+ |                        mtr commit | |  | evicted          |
- *                 |                      |                   (whole image,   | |  v                  |
- *        new_page |    new_page (reader  |                    oldest = start | | absent              | cleaner: home written
- *        put_data |    finds it gone)    |                    of that mtr)   | |                     | (set_written)
- *                 v                      v                                   v |                     |
- *                new --------------- mtr commit ------------------------> dirty ---- cleaner ----> clean, writing
- *                 |                                                        |  ^     takes copy       |
- *                 +--> absent: mtr given up (undo)                         |  |   (set_writing)      |
- *                                                                          |  +---- mtr commit ------+ dirty, writing: a new
- *       freed (freed_lsn set by the mtr commit): clean -> absent at once;  |                           oldest LSN; the copy on its
- *       dirty -> stays as it is, then absent without being written, once   |                           way has its own
- *       the free is committed (cleaner, pages_idle); writing -> when written
+ *             load                      verified
+ *   absent ---------> reading ----------------------------> clean ---- evicted, or freed ----> absent
+ *    |                | |                                  |  ^  ^
+ *    |                | +--> absent: load failed, or       |  |  |
+ *    |                |      freed meanwhile    mtr commit |  |  | home written (set_written)
+ *    | new_page,      | new_page, put_data:     (set_dirty)|  |  +--------------------------------+
+ *    | put_data       | its reader finds it gone           v  |                                   |
+ *    +--------------> new ---- mtr commit --------------> dirty ---- copy taken (set_writing) --> clean, writing
+ *                      |       (set_dirty)                 |  ^                                   |
+ *                      +--> absent: given up (undo)        |  +------------ mtr commit -----------+
+ *                                                          |    dirty, writing: with a new oldest LSN
+ *                                                          +--> absent: freed, and that is committed
+ *
+ *   freed_lsn is set by the mtr commit that frees the page. A clean one is absent at once. A dirty one stays as it
+ *   is, and is dropped without being written when the free is committed (cleaner.c, knot_txn_pages_idle). One that is
+ *   writing waits for that.
  *
  * Invariants
- *  (1) A page is in the hash table exactly in the states reading, clean, new, dirty; it has one frame, and a frame one page.
+ *  (1) A page is in the hash table exactly in the states reading, clean, new, dirty; it has one frame, and a frame
+ *      one page.
  *  (2) The dirty list is in the order of oldest_lsn: commits append to it while they hold the transaction lock.
- *  (3) The clean list has the pages that are clean and not writing: home has the same bytes. Only they are evicted, unpinned.
+ *  (3) The clean list has the pages that are clean and not writing: home has the same bytes. Only they are evicted,
+ *      unpinned.
  *  (4) A page that is writing stays: until its copy is home, a read of the device would give older bytes.
- *  (5) State and oldest_lsn of a page pinned by an mtr change only under the transaction lock. A reader finds its placeholder by
- *      page number and token, never by pointer: who allocates or frees the page meanwhile simply takes it.
- *  (6) free_count + evictable >= frames still promised, but for frames that readers hold for the time of a read and pins; a
- *      taker that finds none answers -KNOT_EFULL and comes again.
+ *  (5) State and oldest_lsn of a page pinned by an mtr change only under the transaction lock. A reader finds its
+ *      placeholder by page number and token, never by pointer: who allocates or frees the page meanwhile simply takes
+ *      it.
+ *  (6) free_count + evictable >= frames still promised, but for frames that readers hold for the time of a read and
+ *      pins; a taker that finds none answers -KNOT_EFULL and comes again.
  *
  * If power fails here: nothing is lost but memory. What a dirty page held is in the log from oldest_lsn on.
  */
@@ -38,7 +42,7 @@
 
 int knot_cache_init(struct knot_cache *cache, size_t frames)
 {
-	*cache = (struct knot_cache){.frames = frames};
+	*cache = (struct knot_cache){ .frames = frames };
 	knot_list_init(&cache->clean);
 	knot_list_init(&cache->dirty);
 	pthread_mutex_init(&cache->mutex, NULL);
@@ -52,7 +56,8 @@ int knot_cache_init(struct knot_cache *cache, size_t frames)
 		cache->arena = NULL;
 	if (!cache->pages || !cache->free_stack || !cache->withheld_stack || !cache->arena ||
 	    knot_hash_init(&cache->hash, frames) ||
-	    posix_memalign((void **)&cache->cluster_buffer, KNOT_PAGE_BYTES, (size_t)KNOT_CLUSTER_PAGES * KNOT_PAGE_BYTES)) {
+	    posix_memalign((void **)&cache->cluster_buffer, KNOT_PAGE_BYTES,
+			   (size_t)KNOT_CLUSTER_PAGES * KNOT_PAGE_BYTES)) {
 		knot_cache_destroy(cache);
 		return -ENOMEM;
 	}
@@ -310,7 +315,7 @@ void knot_cache_unkeep_locked(struct knot_cache *cache, struct knot_page *page)
 
 bool knot_cache_reserve(struct knot_cache *cache, size_t count, bool privileged)
 {
-	size_t spare = privileged ? 0 : cache->frames / 16;
+	size_t spare = privileged ? 0 : cache->spare_frames;
 	bool ok;
 
 	pthread_mutex_lock(&cache->mutex);

@@ -4,8 +4,8 @@
  *
  * Invariants
  *  (1) Pending data has at most half of the frames that are not withheld.
- *  (2) withheld_count frames have no memory behind them. It follows withheld_target as frames become free, and takes a third
- *      of all frames at most: beyond that, charges go uncounted.
+ *  (2) withheld_count frames have no memory behind them. It follows withheld_target as frames become free, and takes
+ *      a third of all frames at most: beyond that, charges go uncounted.
  */
 #include "fs/txn/txn_int.h"
 
@@ -20,11 +20,10 @@ int knot_txn_frame_get(struct knot_txn *txn, struct knot_frame *frame)
 {
 	struct knot_cache *cache = &txn->cache;
 	struct knot_page *page = NULL;
-	size_t spare = cache->frames / 16;
 
 	pthread_mutex_lock(&cache->mutex);
 	if (cache->pending_count < pending_max_locked(cache) &&
-	    cache->free_count + cache->evictable > cache->reserved + spare)
+	    cache->free_count + cache->evictable > cache->reserved + cache->spare_frames)
 		page = knot_cache_take_frame_locked(cache);
 	if (page) {
 		page->state = KNOT_CACHED_PENDING;
@@ -63,7 +62,7 @@ size_t knot_txn_frames_free(struct knot_txn *txn)
 	by_limit = pending_max_locked(cache);
 	by_limit = by_limit > cache->pending_count ? by_limit - cache->pending_count : 0;
 	by_room = cache->free_count + cache->evictable;
-	taken = cache->reserved + cache->frames / 16;
+	taken = cache->reserved + cache->spare_frames;
 	by_room = by_room > taken ? by_room - taken : 0;
 	pthread_mutex_unlock(&cache->mutex);
 	return by_limit < by_room ? by_limit : by_room;

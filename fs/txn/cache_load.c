@@ -2,8 +2,9 @@
 /*
  * Misses: reading pages from home into the cache, tree pages by the cluster.
  *
- *	placeholders are entered (cache mutex) -> device read, no lock -> verified -> each page whose placeholder is still
- *	there with our token becomes clean; the others were allocated, freed or taken meanwhile: what was read is forgotten.
+ *	placeholders are entered (cache mutex) -> device read, no lock -> verified -> each page whose placeholder is
+ *	still there with our token becomes clean. The others were allocated, freed or taken meanwhile: what was read is
+ *	forgotten.
  *
  * Invariants
  *  (1) A page enters the cache only if knot_page_verify() passes it; neighbours only as tree pages.
@@ -18,15 +19,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLUSTER_FRAMES_MIN 1024u     /* smaller caches read single pages */
+#define CLUSTER_FRAMES_MIN 1024u /* smaller caches read single pages */
 
 struct load {
 	struct knot_txn *txn;
-	uint64_t page_no;            /* the one that is wanted */
+	uint64_t page_no; /* the one that is wanted */
 	uint32_t type;
 	uint64_t generation;
 	uint64_t token;
-	uint64_t first;              /* the run that is read */
+	uint64_t first; /* the run that is read */
 	uint32_t count;
 	uint8_t *buffer;
 	bool shared_buffer;
@@ -113,7 +114,8 @@ static int check_wanted(const struct load *load, unsigned *fault)
 	const struct knot_disk_page_header *header;
 	const uint8_t *bytes = load->buffer + (load->page_no - load->first) * KNOT_PAGE_BYTES;
 
-	*fault = knot_page_verify(&load->txn->options.super->seal, bytes, load->page_no, (enum knot_page_type)load->type);
+	*fault = knot_page_verify(&load->txn->options.super->seal, bytes, load->page_no,
+				  (enum knot_page_type)load->type);
 	if (*fault)
 		return -EUCLEAN;
 	header = (const struct knot_disk_page_header *)(const void *)bytes;
@@ -159,7 +161,8 @@ static void finish_neighbours(struct load *load, bool read_ok)
 	}
 }
 
-/* Returns the error that is true for the page: none if the placeholder is gone, for then what was read means nothing. */
+/* Returns the error that is true for the page: none if the placeholder is gone, for then what was read means nothing.
+ * */
 static int finish_wanted(struct load *load, int err, struct knot_page **kept)
 {
 	struct knot_cache *cache = &load->txn->cache;

@@ -5,21 +5,24 @@
  *	take copies (transaction lock) -> their log is committed -> written home, sorted -> written (clean)
  *	     -> device flush -> checkpoint slot -> ring space free
  *
- *   data=strict: if the oldest page belongs to the open batch, the batch is closed first, and the copies are taken in that very
- *   moment (knot_cleaner_at_batch_end_locked): afterwards hot pages would be in the next batch again.
+ *   data=strict: if the oldest page belongs to the open batch, the batch is closed first, and the copies are taken in
+ *   that very moment (knot_cleaner_at_batch_end_locked): afterwards hot pages would be in the next batch again.
  *
  * Invariants
- *  (1) One pass at a time (`pass_busy`) has the copies; who has it waits for the device and the log only, never for the end of
- *      a batch, room or another mini-transaction.
- *  (2) A copy is written only when everything that it holds is committed: knot_txn_committed_lsn() >= its LSN. (WAL rule)
+ *  (1) One pass at a time (`pass_busy`) has the copies; who has it waits for the device and the log only, never for
+ *      room, another mini-transaction, or the end of a batch that is not appended yet.
+ *  (2) A copy is written only when everything that it holds is committed: knot_txn_committed_lsn() >= its LSN. (WAL
+ *      rule)
  *  (3) A page is clean from the moment its copy is taken; the next change logs it whole, with a new oldest LSN.
- *  (4) The checkpoint is the oldest LSN of the dirty list, or the log's end if nothing is dirty, read while the transaction lock
- *      is held (no mini-transaction is between append and list) and no copy is on its way; then the device is flushed, then
- *      the slot says it. So everything below it is home.
- *  (5) A freed page is never written. It leaves the dirty list when its free is committed, for until then its records count.
+ *  (4) The checkpoint is the oldest LSN of the dirty list, or the log's end if nothing is dirty, read while the
+ *      transaction lock is held (no mini-transaction is between append and list) and no copy is on its way; then the
+ *      device is flushed, then the slot says it. So everything below it is home.
+ *  (5) A freed page is never written. It leaves the dirty list when its free is committed, for until then its records
+ *      count.
  *
- * If power fails while pages are written: some are home, some not, some torn. The slot still names an LSN from which the log
- * has all of them, beginning with a whole image each. After the device flush, before the slot: the same, nothing is torn.
+ * If power fails while pages are written: some are home, some not, some torn. The slot still names an LSN from which
+ * the log has all of them, beginning with a whole image each. After the device flush, before the slot: the same,
+ * nothing is torn.
  */
 #include "fs/txn/txn_int.h"
 
@@ -32,8 +35,8 @@
 
 #define BATCH_PAGES_MAX 256u
 #define BATCH_PAGES_MIN 8u
-#define CHUNK_PAGES 32u              /* copied in one hold of the transaction lock */
-#define SCAN_PAGES 4096u             /* of the dirty list looked at in one hold */
+#define CHUNK_PAGES     32u   /* copied in one hold of the transaction lock */
+#define SCAN_PAGES      4096u /* of the dirty list looked at in one hold */
 
 int knot_cleaner_init(struct knot_txn *txn, knot_lsn_t checkpoint_lsn)
 {
@@ -221,8 +224,8 @@ void knot_cleaner_at_batch_end_locked(struct knot_txn *txn, knot_lsn_t lsn)
 	pthread_mutex_lock(&room->mutex);
 	take = room->want_copies && !room->pass_busy;
 	if (take) {
-		room->want_copies = false;
-		room->copies_taken = true;
+		*room->want_copies = true;
+		room->want_copies = NULL;
 		room->pass_busy = true;
 	}
 	pthread_mutex_unlock(&room->mutex);
@@ -241,7 +244,8 @@ static bool head_is_open(struct knot_txn *txn)
 
 	pthread_mutex_lock(&cache->mutex);
 	if (!knot_list_empty(&cache->dirty))
-		open = lsn_of(knot_container_of(cache->dirty.next, struct knot_page, link)) > knot_txn_committed_lsn(txn);
+		open = lsn_of(knot_container_of(cache->dirty.next, struct knot_page, link)) >
+		       knot_txn_committed_lsn(txn);
 	pthread_mutex_unlock(&cache->mutex);
 	return open;
 }
@@ -253,15 +257,17 @@ static int close_with_copies(struct knot_txn *txn, bool *taken)
 	int err;
 
 	pthread_mutex_lock(&room->mutex);
-	room->want_copies = true;
-	room->copies_taken = false;
+	if (!room->want_copies)
+		room->want_copies = taken;
 	pthread_mutex_unlock(&room->mutex);
 	err = knot_commit_now(txn, knot_txn_lsn(txn), NULL);
 	pthread_mutex_lock(&room->mutex);
-	room->want_copies = false;
-	*taken = room->copies_taken;
-	room->copies_taken = false;
+	if (room->want_copies == taken)
+		room->want_copies = NULL;
 	pthread_mutex_unlock(&room->mutex);
+	if (*taken &&
+	    !err) /* it may have been the end of a later batch than the one waited for, appended but not committed */
+		err = knot_commit_now(txn, txn->cleaner.lsn_max, NULL);
 	if (*taken && err) {
 		knot_txn_stop(txn, err, "the end of a batch failed");
 		release_pass(txn);
@@ -305,7 +311,8 @@ static int write_copies(struct knot_txn *txn)
 		cleaner->unflushed = true;
 		err = knot_device_writev(txn->options.device, cleaner->iov, (int)n, first * KNOT_PAGE_BYTES);
 		if (err) {
-			knot_txn_stop(txn, err, "writing %u pages from page %llu on failed", n, (unsigned long long)first);
+			knot_txn_stop(txn, err, "writing %u pages from page %llu on failed", n,
+				      (unsigned long long)first);
 			return -EIO;
 		}
 		from += n;

@@ -3,14 +3,16 @@
  * Commit: what makes mini-transactions durable, with both data modes.
  *
  *   ordered: committed = flushed. Those that wait together share a flush (log_flush.c).
- *   strict:  committed = end of the last flushed batch. One thread at a time closes a batch; the others wait for it and look
+ *   strict:  committed = end of the last flushed batch. One thread at a time closes a batch; the others wait for it
+ *   and look
  *            whether it covered them, else the next one closes the next.
  *
  *	open --upper->close_batch(): pending data mapped--> END_BATCH appended, held back (knot_txn_close_batch)
  *	     --data flushed--> released (knot_txn_release_batch) --log flushed--> committed
  *
  * Invariants
- *  (1) Nothing asks the log to write once the volume has stopped: END_BATCH of a batch whose data failed stays in memory.
+ *  (1) Nothing asks the log to write once the volume has stopped: END_BATCH of a batch whose data failed stays in
+ *      memory.
  *  (2) `closing` is set by who calls upper->close_batch() and by nobody else, so that batches end one after another.
  *
  * If power fails before END_BATCH is flushed: recovery drops the whole batch; no page of it went home (cleaner.c (2)).
@@ -89,6 +91,8 @@ static int close_batch(struct knot_txn *txn, knot_lsn_t lsn, struct knot_request
 	if (begin_closing(txn, lsn, request)) {
 		knot_request_will_block(request);
 		err = txn->upper.close_batch(txn->upper.arg, request);
+		if (err) /* by contract it has stopped already; if not, nobody could ever commit again */
+			knot_txn_stop(txn, err, "the end of a batch failed");
 		pthread_mutex_lock(&room->mutex);
 		room->closing = false;
 		room->progress++;

@@ -8,12 +8,13 @@
  *	  +---- KNOT_RETRY: page read, larger reservation, or room made ----------+--> idle with the error
  *
  * Invariants
- *  (1) Between begin and finish nothing waits and nothing fails but for what mtr.h lists: ring bytes, buffer and frames were
- *      reserved before the lock was taken, all memory at open.
+ *  (1) Between begin and finish nothing waits and nothing fails but for what mtr.h lists: ring bytes, buffer and
+ *      frames were reserved before the lock was taken, all memory at open.
  *  (2) Who holds the transaction lock never waits for room. Who waits for room holds no lock and no reservation.
- *  (3) A failed read is reported only if the next try, under the lock, asks for the same page with the same generation again:
- *      else the page was freed or moved while the lock was dropped, and what was read proves nothing. Generations are unique
- *      and the placeholder was ours from before the read until after it, so the second asking makes it certain.
+ *  (3) A failed read is reported only if the next try, under the lock, asks for the same page with the same
+ *      generation again: else the page was freed or moved while the lock was dropped, and what was read proves
+ *      nothing. Generations are unique and the placeholder was ours from before the read until after it, so the
+ *      second asking makes it certain.
  *
  * If power fails: mtr_log.c.
  */
@@ -34,7 +35,7 @@ uint64_t knot_mtr_worst_bytes(const struct knot_txn *txn, unsigned pages)
 static unsigned find_pages_limit(const struct knot_txn *txn)
 {
 	uint64_t most = txn->ring_bytes / 8;
-	size_t frames = txn->cache.frames / 4;
+	size_t frames = txn->cache.frames / 8;
 	unsigned limit = 0;
 
 	if (most > txn->options.log_buffer_bytes / 4)
@@ -301,8 +302,8 @@ static int read_missing(struct knot_mtr *mtr)
 {
 	struct knot_page *page;
 	unsigned fault = 0;
-	int err = knot_cache_load(mtr->txn, mtr->miss_page_no, (enum knot_page_type)mtr->miss_type, mtr->miss_generation,
-				  mtr->request, &page, &fault);
+	int err = knot_cache_load(mtr->txn, mtr->miss_page_no, (enum knot_page_type)mtr->miss_type,
+				  mtr->miss_generation, mtr->request, &page, &fault);
 
 	if (err == -KNOT_EFULL)
 		return make_frames(mtr);

@@ -79,8 +79,8 @@ int knot_mtr_finish(struct knot_mtr *mtr, int err);
  */
 void knot_mtr_next(struct knot_mtr *mtr);
 
-/* The largest `pages_max` that knot_mtr_begin() accepts on this volume: an eighth of the ring, a quarter of the log
- * buffer. */
+/* The largest `pages_max` that knot_mtr_begin() accepts on this volume: an eighth of the ring or of the frames, a
+ * quarter of the log buffer. */
 unsigned knot_mtr_pages_limit(struct knot_txn *txn);
 
 /* Whole pages that may still be changed under this reservation. */

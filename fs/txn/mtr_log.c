@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Commit: differences to the pre-images become records, the pages dirty. Or undo: the pre-images become the pages again.
+ * Commit: differences to the pre-images become records, the pages dirty. Or undo: the pre-images become the pages
+ * again.
  *
  * Invariants
- *  (1) A page that was clean, or is new, is logged as a whole image: what a torn home write leaves of it is never needed.
+ *  (1) A page that was clean, or is new, is logged as a whole image: what a torn home write leaves of it is never
+ *      needed.
  *  (2) FREE records come first; a page that this mini-transaction frees has no other record in it.
- *  (3) Appending, LSNs and dirty list change under one hold of the transaction lock: whoever has it sees either none or all.
+ *  (3) Appending, LSNs and dirty list change under one hold of the transaction lock: whoever has it sees either none
+ *      or all.
  *
  * If power fails after the append: recovery finds END_MTR or it does not, and takes all of the records or none.
  */
@@ -16,16 +19,16 @@
 #include <assert.h>
 #include <string.h>
 
-#define RANGE_GAP_BYTES 16u                      /* nearer ranges are one: a header costs 14 */
-#define RANGES_BYTES_MAX (KNOT_PAGE_BYTES / 2)   /* beyond it the whole page is logged */
-#define CHUNK_BYTES 64u
-#define WORD_BYTES 8u
+#define RANGE_GAP_BYTES  16u                   /* nearer ranges are one: a header costs 14 */
+#define RANGES_BYTES_MAX (KNOT_PAGE_BYTES / 2) /* beyond it the whole page is logged */
+#define CHUNK_BYTES      64u
+#define WORD_BYTES       8u
 
 /* Records being gathered: small ones are copied to the scratch buffer, images are referred to. */
 struct gather {
 	struct knot_mtr_state *state;
-	size_t used_bytes;       /* of scratch */
-	size_t run_at;           /* where the part of it begins that is in no iovec yet */
+	size_t used_bytes; /* of scratch */
+	size_t run_at;     /* where the part of it begins that is in no iovec yet */
 	int iov_count;
 };
 
@@ -134,7 +137,7 @@ static bool has_lsn_between(uint8_t space, size_t from, size_t to)
 
 struct range {
 	size_t from;
-	size_t to;               /* 0: none yet */
+	size_t to; /* 0: none yet */
 };
 
 static void put_range(struct gather *gather, const struct knot_page *page, const struct range *range)
@@ -205,7 +208,7 @@ static void put_change(struct gather *gather, struct knot_change *change)
 	size_t used_bytes = gather->used_bytes;
 	int iov_count = gather->iov_count;
 
-	if (change->freed || (change->before && is_same(change->page, change->before)))
+	if (change->freed || (change->was_clean && change->before && is_same(change->page, change->before)))
 		return;
 	if (change->was_clean || !put_ranges(gather, change->page, change->before)) /* (1) */
 		put_image(gather, change->page);
@@ -248,7 +251,8 @@ static void free_cached_locked(struct knot_cache *cache, uint64_t page_no, knot_
 
 /* ---- commit and undo ---- */
 
-static void publish_locked(struct knot_cache *cache, struct knot_change *change, knot_lsn_t start_lsn, knot_lsn_t end_lsn)
+static void publish_locked(struct knot_cache *cache, struct knot_change *change, knot_lsn_t start_lsn,
+			   knot_lsn_t end_lsn)
 {
 	struct knot_page *page = change->page;
 	struct knot_disk_page_header *header = page->data;

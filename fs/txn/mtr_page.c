@@ -4,8 +4,8 @@
  *
  * Invariants
  *  (1) A page's bytes change only after its pre-image was taken, or if it is new in this mini-transaction.
- *  (2) Nothing that a damaged volume says is asserted: a page that is handed out twice, or asked for under another type than
- *      it has, is damage and said so.
+ *  (2) Nothing that a damaged volume says is asserted: a page that is handed out twice, or asked for under another
+ *      type than it has, is damage and said so.
  */
 #include "fs/txn/txn_int.h"
 
@@ -59,7 +59,8 @@ static int miss(struct knot_mtr *mtr, uint64_t page_no, enum knot_page_type type
 {
 	int err = mtr->miss_err;
 
-	if (err && mtr->miss_page_no == page_no && mtr->miss_generation == generation && mtr->miss_type == (uint32_t)type) {
+	if (err && mtr->miss_page_no == page_no && mtr->miss_generation == generation &&
+	    mtr->miss_type == (uint32_t)type) {
 		mtr->miss_err = 0;
 		knot_mtr_say_damage(mtr->txn, page_no, (uint32_t)type, mtr->miss_fault); /* mtr.c (3) */
 		return err;
@@ -71,7 +72,8 @@ static int miss(struct knot_mtr *mtr, uint64_t page_no, enum knot_page_type type
 	return -KNOT_EMISS;
 }
 
-int knot_mtr_page(struct knot_mtr *mtr, uint64_t page_no, enum knot_page_type type, uint64_t generation, struct knot_page **page)
+int knot_mtr_page(struct knot_mtr *mtr, uint64_t page_no, enum knot_page_type type, uint64_t generation,
+		  struct knot_page **page)
 {
 	struct knot_txn *txn = mtr->txn;
 	struct knot_cache *cache = &txn->cache;
@@ -138,7 +140,8 @@ int knot_mtr_change(struct knot_mtr *mtr, struct knot_page *page, bool *was_clea
 	return 0;
 }
 
-/* Whether an allocated page may take the place of this cached copy: a placeholder, a leftover, or one whose free is committed. */
+/* Whether an allocated page may take the place of this cached copy: a placeholder, a leftover, or one whose free is
+ * committed. */
 static bool may_take(struct knot_txn *txn, const struct knot_page *page)
 {
 	if (page->state == KNOT_CACHED_READING)
@@ -275,7 +278,8 @@ int knot_mtr_free_pages(struct knot_mtr *mtr, uint64_t page_no, uint32_t count)
 	assert(state && state->writes);
 	if (!count)
 		return 0;
-	taken = state->change_count * KNOT_RECORD_BYTES_MAX + (state->free_count + 1ULL) * sizeof(struct knot_disk_record);
+	taken = state->change_count * KNOT_RECORD_BYTES_MAX +
+		(state->free_count + 1ULL) * sizeof(struct knot_disk_record);
 	if (taken > state->records_max_bytes)
 		return -KNOT_EGROW;
 	return add_range(state, page_no, count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Room for a mini-transaction: ring, log buffer, page frames. Waiting for it, and slowing writers down before they must wait.
+ * Room for a mini-transaction: ring, log buffer, page frames. Waiting for it, and slowing writers down before they
+ * must wait.
  *
  *	try -> reserved
  *	  \--> short of buffer: flush the log oneself
@@ -8,18 +9,18 @@
  *
  * Invariants
  *  (1) Who waits here holds no lock, no reservation and not the cleaner's batch.
- *  (2) A wait ends: `progress` is read before the try that fails, and whatever makes room after that try changes it: the
- *      cleaner, the end of another mini-transaction, a frame put back, a stop.
- *  (3) data=strict: reservations of those not privileged and the open batch are at most a quarter of the ring together; a batch
- *      beyond an eighth is closed first. While a batch is closed, who closes it never waits for the cleaner's thread, which
- *      may be waiting for him: he cleans what is committed himself.
+ *  (2) A wait ends: `progress` is read before the try that fails, and whatever makes room after that try changes it:
+ *      the cleaner, the end of another mini-transaction, a frame put back, a stop.
+ *  (3) data=strict: reservations of those not privileged and the open batch are at most a quarter of the ring
+ *      together; a batch beyond an eighth is closed first. While a batch is closed, who closes it never waits for the
+ *      cleaner's thread, which may be waiting for him: he cleans what is committed himself.
  */
 #include "fs/txn/txn_int.h"
 
 #include <errno.h>
 #include <time.h>
 
-#define DELAY_MAX_NS 20000000u       /* at the point where waiting begins */
+#define DELAY_MAX_NS   20000000u /* at the point where waiting begins */
 #define VAIN_TRIES_MAX 16u
 
 enum shortage { SHORT_OF_NOTHING, SHORT_OF_FRAMES, SHORT_OF_RING, SHORT_OF_BUFFER, SHORT_OF_BATCH };
@@ -152,8 +153,8 @@ static void call_need_frames(struct knot_txn *txn, struct knot_request *request)
 }
 
 /*
- * Whether the caller cleans instead of leaving it to the thread: there is none, or it may be waiting for the end of the batch,
- * and with it for the caller. (3)
+ * Whether the caller cleans instead of leaving it to the thread: there is none, or it may be waiting for the end of
+ * the batch, and with it for the caller. (3)
  */
 static bool cleans_himself(struct knot_txn *txn, bool privileged, bool *committed_only)
 {
@@ -167,7 +168,8 @@ static bool cleans_himself(struct knot_txn *txn, bool privileged, bool *committe
 	return closing ? privileged : !atomic_load(&room->running);
 }
 
-static int clean_or_wait(struct knot_txn *txn, bool privileged, uint64_t seen, unsigned *vain, struct knot_request *request)
+static int clean_or_wait(struct knot_txn *txn, bool privileged, uint64_t seen, unsigned *vain,
+			 struct knot_request *request)
 {
 	bool committed_only, progress = false;
 	int err;
@@ -188,8 +190,8 @@ static int clean_or_wait(struct knot_txn *txn, bool privileged, uint64_t seen, u
 	return ++*vain > VAIN_TRIES_MAX ? -EFBIG : 0;
 }
 
-static int make_room(struct knot_txn *txn, const struct want *want, enum shortage shortage, uint64_t seen, unsigned *vain,
-		     struct knot_request *request)
+static int make_room(struct knot_txn *txn, const struct want *want, enum shortage shortage, uint64_t seen,
+		     unsigned *vain, struct knot_request *request)
 {
 	struct knot_room *room = &txn->room;
 	atomic_uint *short_of = shortage == SHORT_OF_FRAMES ? &room->want_frames : &room->want_ring;
@@ -276,7 +278,8 @@ static void delay(struct knot_txn *txn, struct knot_request *request)
 	wait_for_cleaner(txn, age - from >= width ? DELAY_MAX_NS : DELAY_MAX_NS * (age - from) / width, request);
 }
 
-int knot_room_reserve(struct knot_txn *txn, unsigned pages, uint64_t bytes, unsigned flags, struct knot_request *request)
+int knot_room_reserve(struct knot_txn *txn, unsigned pages, uint64_t bytes, unsigned flags,
+		      struct knot_request *request)
 {
 	struct want want = { .pages = pages, .bytes = bytes, .privileged = flags & KNOT_MTR_PRIVILEGED };
 	enum shortage shortage;

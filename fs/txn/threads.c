@@ -2,7 +2,8 @@
 /*
  * The two background threads: one flushes the log every second and when its buffer is half full, one cleans.
  *
- * They end in knot_threads_stop(); a kick after that does nothing. Errors need no report here: what fails stops the volume.
+ * They end in knot_threads_stop(); a kick after that does nothing. Errors need no report here: what fails stops the
+ * volume.
  */
 #include "fs/txn/txn_int.h"
 

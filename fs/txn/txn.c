@@ -23,9 +23,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FRAMES_MIN 64u
+#define FRAMES_MIN           64u
 #define LOG_BUFFER_BYTES_MIN 65536u
-#define RECOVERY_BYTES_MIN ((size_t)1 << 20)
+#define RECOVERY_BYTES_MIN   ((size_t)1 << 20)
 
 /* ---- stopping ---- */
 
@@ -47,8 +47,8 @@ void knot_txn_stop(struct knot_txn *txn, int err, const char *format, ...)
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
 	knot_message(txn->options.messages, KNOT_ERROR,
-		     "%s: %s; no further change is made. Unmount and mount again: the log brings the volume up to date", what,
-		     strerror(err < 0 ? -err : err));
+		     "%s: %s; no further change is made. Unmount and mount again: the log brings the volume up to date",
+		     what, strerror(err < 0 ? -err : err));
 	knot_room_changed(&txn->room);
 }
 
@@ -112,7 +112,8 @@ void knot_txn_set_upper(struct knot_txn *txn, const struct knot_txn_upper *upper
 static int recover(const struct knot_txn_options *options, struct knot_recovery_result *result)
 {
 	struct knot_recovery_options recovery = {
-		.batch_bytes = options->cache_bytes / 2 > RECOVERY_BYTES_MIN ? options->cache_bytes / 2 : RECOVERY_BYTES_MIN,
+		.batch_bytes = options->cache_bytes / 2 > RECOVERY_BYTES_MIN ? options->cache_bytes / 2
+									     : RECOVERY_BYTES_MIN,
 		.dry_run = options->device->read_only,
 		.slot_flags = options->strict ? KNOT_SLOT_STRICT : 0,
 	};
@@ -120,7 +121,8 @@ static int recover(const struct knot_txn_options *options, struct knot_recovery_
 
 	if (!err && options->device->read_only && !result->was_clean) {
 		knot_message(options->messages, KNOT_ERROR,
-			     "was not unmounted cleanly, and %s can't be written to replay its log", options->device->name);
+			     "was not unmounted cleanly, and %s can't be written to replay its log",
+			     options->device->name);
 		err = -EROFS;
 	}
 	return err;
@@ -177,6 +179,8 @@ int knot_txn_open(const struct knot_txn_options *options, struct knot_txn **txn)
 		free(opened);
 		return err;
 	}
+	/* What an open batch has made dirty can't be cleaned before the batch ends, and ending it takes frames. */
+	opened->cache.spare_frames = opened->cache.frames / (options->strict ? 5 : 16);
 	knot_room_init(&opened->room);
 	pthread_mutex_init(&opened->mutex, NULL);
 	opened->options = *options;

@@ -10,7 +10,7 @@ struct hooked {
 	struct bed *bed;
 	unsigned reads;
 	bool fail_all;
-	bool fail_long;              /* reads of more than one page */
+	bool fail_long; /* reads of more than one page */
 };
 
 struct reading {
@@ -21,7 +21,7 @@ struct reading {
 static int hooked_read(struct knot_device *device, void *buffer, size_t len_bytes, uint64_t at_bytes)
 {
 	struct hooked *hooked = (struct hooked *)(uintptr_t)device->ops;
-	void (*on_read)(struct bed *bed, uint64_t page_no) = hooked->on_read;
+	void (*on_read)(struct bed * bed, uint64_t page_no) = hooked->on_read;
 	int err = hooked->below->read(device, buffer, len_bytes, at_bytes);
 
 	if (at_bytes / KNOT_PAGE_BYTES < 128)

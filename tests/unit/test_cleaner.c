@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Cleaner and checkpoint: what goes home and when, freed pages, power cuts at any write, many threads on a tiny ring. */
+/* Cleaner and checkpoint: what goes home and when, freed pages, power cuts at any write, many threads on a tiny ring.
+ * */
 #include "tests/unit/txn_volume.h"
 
 static void a_checkpoint_leaves_nothing_to_replay(void **state)
@@ -120,7 +121,7 @@ struct meddling {
 	struct bed bed;
 	bool active;
 	unsigned writes;
-	size_t ops_before;           /* operations of the recorder before that write */
+	size_t ops_before; /* operations of the recorder before that write */
 };
 
 static void change_it_again(void *arg, uint64_t at_bytes, const uint8_t *data, size_t len_bytes)
@@ -213,18 +214,18 @@ static void a_failed_home_write_stops_the_volume_and_loses_nothing(void **state)
 
 /* ---- power cuts ---- */
 
-#define COUNTERS 24u
+#define COUNTERS  24u
 #define MARKS_MAX 400u
 
 struct mark {
-	size_t ops;                  /* the device had done so much when this was committed */
+	size_t ops; /* the device had done so much when this was committed */
 	uint64_t value;
 };
 
 struct workload {
 	struct bed bed;
-	size_t formatted;            /* operations of the device until then */
-	uint64_t done;               /* transfers so far */
+	size_t formatted; /* operations of the device until then */
+	uint64_t done;    /* transfers so far */
 	struct mark marks[MARKS_MAX];
 	unsigned mark_count;
 };
@@ -378,14 +379,64 @@ static void without_threads_the_same_calls_give_the_same_writes(void **state)
 
 /* ---- threads ---- */
 
-#define HAMMER_PAGES 150u
+#define HAMMER_PAGES   150u
 #define HAMMER_THREADS 4u
-#define HAMMER_ROUNDS 1500u
+#define HAMMER_ROUNDS  1500u
+
+#define HAMMER_OWN_PAGES  8u /* of each thread: made and freed over and over */
+#define HAMMER_BATCH_PAGE (FIRST_PAGE + HAMMER_PAGES + HAMMER_THREADS * HAMMER_OWN_PAGES)
 
 struct hammer {
 	struct bed *bed;
 	unsigned number;
+	bool own[HAMMER_OWN_PAGES];
 };
+
+/* Make a page of the thread's own, or free it; a freed one comes back only when it is idle. */
+static int make_or_free(struct hammer *hammer, unsigned which)
+{
+	uint64_t page_no = FIRST_PAGE + HAMMER_PAGES + hammer->number * HAMMER_OWN_PAGES + which;
+	struct bed *bed = hammer->bed;
+	struct knot_mtr mtr;
+	uint64_t value = 0;
+	int err = 0;
+
+	if (hammer->own[which]) {
+		RUN(bed, mtr, 0, 0, err, look_at_page(&mtr, page_no, 0, &value));
+		if (err || value != page_no)
+			return err ? err : -EUCLEAN;
+		RUN(bed, mtr, 1, 0, err, knot_mtr_free_pages(&mtr, page_no, 1));
+		hammer->own[which] = false;
+	} else if (bed_idle(bed, page_no, 1)) {
+		RUN(bed, mtr, 1, 0, err, make_page(&mtr, page_no, page_no));
+		hammer->own[which] = true;
+	}
+	return err;
+}
+
+/* What the layers above do at the end of a batch: mini-transactions that may use the last quarter of the ring. */
+static int close_busily(void *arg, struct knot_request *request)
+{
+	struct bed *bed = arg;
+	struct knot_mtr mtr;
+	int err = 0;
+
+	for (unsigned i = 0; i < 3 && !err; i++)
+		RUN(bed, mtr, 3, KNOT_MTR_PRIVILEGED, err, add_to_page(&mtr, HAMMER_BATCH_PAGE + i, 0, 1));
+	return err ? err : knot_commit_close_plain(bed->txn, request);
+}
+
+static void committed_nothing_to_do(void *arg, knot_lsn_t committed_lsn)
+{
+	struct bed *bed = arg;
+
+	assert_true(committed_lsn <= knot_txn_committed_lsn(bed->txn));
+}
+
+static void need_no_frames(void *arg)
+{
+	(void)arg;
+}
 
 static int hammer_once(struct knot_mtr *mtr, struct hammer *hammer, uint64_t a, uint64_t b)
 {
@@ -412,6 +463,8 @@ static void *run_hammer(void *arg)
 		RUN(bed, mtr, 2, i % 5 ? 0 : KNOT_MTR_PRIVILEGED, err, hammer_once(&mtr, hammer, a, b));
 		if (err || (i % 50 == 49 && knot_txn_commit_to(bed->txn, mtr.end_lsn, true, NULL)))
 			return (void *)1;
+		if (make_or_free(hammer, (unsigned)random_below(&random, HAMMER_OWN_PAGES)))
+			return (void *)1;
 		if (framed)
 			knot_txn_frame_put(bed->txn, &frame);
 		if (i % 400 == 399 && knot_txn_checkpoint(bed->txn, NULL))
@@ -420,32 +473,38 @@ static void *run_hammer(void *arg)
 	return NULL;
 }
 
-static void hammer(bool strict)
+static void hammer(bool strict, bool threads)
 {
 	struct hammer hammers[HAMMER_THREADS];
-	pthread_t threads[HAMMER_THREADS];
+	pthread_t ids[HAMMER_THREADS];
 	uint64_t sums[HAMMER_THREADS] = { 0 };
-	struct knot_txn_upper upper;
-	struct knot_mtr mtr;
 	struct bed bed;
+	struct knot_txn_upper upper = {
+		.close_batch = close_busily,
+		.need_frames = need_no_frames,
+		.committed = committed_nothing_to_do,
+		.arg = &bed,
+	};
+	struct knot_mtr mtr;
 	int err;
 
 	bed_prepare(&bed, NULL);
 	bed.options.strict = strict;
-	bed.options.threads = true;
+	bed.options.threads = threads;
 	bed_open(&bed);
 	for (unsigned i = 0; i < HAMMER_PAGES; i++)
 		bed_make(&bed, FIRST_PAGE + i, 0);
-	upper = bed.txn->upper;
+	for (unsigned i = 0; i < 3; i++)
+		bed_make(&bed, HAMMER_BATCH_PAGE + i, 0);
 	knot_txn_set_upper(bed.txn, &upper);
 	for (unsigned i = 0; i < HAMMER_THREADS; i++) {
-		hammers[i] = (struct hammer){ &bed, i };
-		assert_int_equal(pthread_create(&threads[i], NULL, run_hammer, &hammers[i]), 0);
+		hammers[i] = (struct hammer){ .bed = &bed, .number = i };
+		assert_int_equal(pthread_create(&ids[i], NULL, run_hammer, &hammers[i]), 0);
 	}
 	for (unsigned i = 0; i < HAMMER_THREADS; i++) {
 		void *result;
 
-		assert_int_equal(pthread_join(threads[i], &result), 0);
+		assert_int_equal(pthread_join(ids[i], &result), 0);
 		assert_null(result);
 	}
 	assert_true(knot_txn_lsn(bed.txn) > 3 * bed.txn->ring_bytes);
@@ -471,13 +530,20 @@ static void hammer(bool strict)
 static void many_threads_on_a_tiny_ring_lose_nothing(void **state)
 {
 	(void)state;
-	hammer(false);
+	hammer(false, true);
 }
 
 static void many_threads_on_a_tiny_ring_lose_nothing_strict(void **state)
 {
 	(void)state;
-	hammer(true);
+	hammer(true, true);
+}
+
+static void many_threads_that_clean_themselves_lose_nothing(void **state)
+{
+	(void)state;
+	hammer(false, false);
+	hammer(true, false);
 }
 
 int main(void)
@@ -496,6 +562,7 @@ int main(void)
 		cmocka_unit_test(without_threads_the_same_calls_give_the_same_writes),
 		cmocka_unit_test(many_threads_on_a_tiny_ring_lose_nothing),
 		cmocka_unit_test(many_threads_on_a_tiny_ring_lose_nothing_strict),
+		cmocka_unit_test(many_threads_that_clean_themselves_lose_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

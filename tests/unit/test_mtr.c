@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Mini-transactions: atomic, undone when given up, retried on a miss; after a cut exactly the committed ones are there. */
+/* Mini-transactions: atomic, undone when given up, retried on a miss; after a cut exactly the committed ones are
+ * there. */
 #include "tests/unit/txn_volume.h"
 
 struct noting_hook {
@@ -75,7 +76,8 @@ static int add_two_hooks(struct knot_mtr *mtr, struct noting_hook *hooks, int er
 static void hooks_run_once_in_order_with_the_end_lsn_or_0(void **state)
 {
 	unsigned order = 0;
-	struct noting_hook hooks[2] = { { .hook.finish = note, .order = &order }, { .hook.finish = note, .order = &order } };
+	struct noting_hook hooks[2] = { { .hook.finish = note, .order = &order },
+					{ .hook.finish = note, .order = &order } };
 	struct knot_mtr mtr;
 	struct bed bed;
 	int err;
@@ -402,9 +404,12 @@ static void pages_with_a_header_are_recovered_byte_by_byte(void **state)
 	assert_int_equal(knot_txn_commit_to(bed.txn, mtr.end_lsn, true, NULL), 0);
 	memcpy(image, knot_cache_find_locked(&bed.txn->cache, FIRST_PAGE)->data, KNOT_PAGE_BYTES);
 	bed_cut(&bed);
-	assert_memory_equal(bed.volume.recorder->now + FIRST_PAGE * KNOT_PAGE_BYTES + 32, image + 32, KNOT_PAGE_BYTES - 32);
-	assert_int_equal(knot_page_verify(&bed.volume.super.seal, bed.volume.recorder->now + FIRST_PAGE * KNOT_PAGE_BYTES,
-					  FIRST_PAGE, KNOT_PAGE_STATE), KNOT_PAGE_OK);
+	assert_memory_equal(bed.volume.recorder->now + FIRST_PAGE * KNOT_PAGE_BYTES + 32, image + 32,
+			    KNOT_PAGE_BYTES - 32);
+	assert_int_equal(knot_page_verify(&bed.volume.super.seal,
+					  bed.volume.recorder->now + FIRST_PAGE * KNOT_PAGE_BYTES, FIRST_PAGE,
+					  KNOT_PAGE_STATE),
+			 KNOT_PAGE_OK);
 	bed_stop(&bed);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For the tests of cache, mini-transactions and cleaner: the small volume of log_volume.h (64 pages of ring) with a transaction
- * layer on it, 64 frames unless a test says otherwise, and state pages, any number of them, as counters.
+ * For the tests of cache, mini-transactions and cleaner: the small volume of log_volume.h (64 pages of ring) with a
+ * transaction layer on it, 64 frames unless a test says otherwise, and state pages, any number of them, as counters.
  */
 #ifndef KNOT_TESTS_TXN_VOLUME_H
 #define KNOT_TESTS_TXN_VOLUME_H
@@ -73,16 +73,15 @@ static inline uint64_t *counter_of(struct knot_page *page, unsigned at)
 }
 
 /* Run `body` in mini-transactions until it is through. */
-#define RUN(bed, mtr, pages, flags, err, body)                                                 \
-	do {                                                                                   \
-		knot_mtr_init(&(mtr), (bed)->txn, NULL);                                       \
-		do {                                                                           \
-			(err) = (pages) ? knot_mtr_begin(&(mtr), (pages), (flags))             \
-					: knot_mtr_begin_read(&(mtr));                         \
-			if (!(err))                                                            \
-				(err) = (body);                                                \
-			(err) = knot_mtr_finish(&(mtr), (err));                                \
-		} while ((err) == KNOT_RETRY);                                                 \
+#define RUN(bed, mtr, pages, flags, err, body)                                                                    \
+	do {                                                                                                      \
+		knot_mtr_init(&(mtr), (bed)->txn, NULL);                                                          \
+		do {                                                                                              \
+			(err) = (pages) ? knot_mtr_begin(&(mtr), (pages), (flags)) : knot_mtr_begin_read(&(mtr)); \
+			if (!(err))                                                                               \
+				(err) = (body);                                                                   \
+			(err) = knot_mtr_finish(&(mtr), (err));                                                   \
+		} while ((err) == KNOT_RETRY);                                                                    \
 	} while (0)
 
 static inline int make_page(struct knot_mtr *mtr, uint64_t page_no, uint64_t value)
