@@ -72,9 +72,12 @@ static int check_tree(struct knot_fsck *fsck)
 
 static int passes(struct knot_fsck *fsck)
 {
-	knot_fsck_state(fsck);
-	int err = knot_fsck_used_init(fsck);
+	int err = knot_fsck_ask(fsck);
 
+	if (!err) {
+		knot_fsck_state(fsck);
+		err = knot_fsck_used_init(fsck);
+	}
 	if (!err)
 		err = check_tree(fsck);
 	if (!err && fsck->has_state)
