@@ -22,11 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-int knot_tree_damaged(struct knot_tree *tree, const struct knot_page *page, const char *what)
+void knot_tree_complain(struct knot_tree *tree, const struct knot_page *page, const char *what)
 {
 	knot_message(knot_txn_messages(tree->txn), KNOT_ERROR, "page %" PRIu64 " (directory tree): %s",
 		     knot_page_no(page), what);
-	return -EUCLEAN;
 }
 
 /* ---- pages ---- */

@@ -29,8 +29,14 @@ struct knot_tree_path {
 	struct knot_tree_step at[KNOT_TREE_LEVELS_MAX];
 };
 
-/* Say what is wrong with a page; always -EUCLEAN. */
-int knot_tree_damaged(struct knot_tree *tree, const struct knot_page *page, const char *what);
+void knot_tree_complain(struct knot_tree *tree, const struct knot_page *page, const char *what);
+
+/* Say what is wrong with a page. */
+static inline int knot_tree_damaged(struct knot_tree *tree, const struct knot_page *page, const char *what)
+{
+	knot_tree_complain(tree, page, what);
+	return -EUCLEAN;
+}
 
 /* The child at `slot` of an inner page, checked to be one level below. Errors: -KNOT_EMISS, -EUCLEAN. */
 int knot_tree_child(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_page *parent, unsigned slot,
