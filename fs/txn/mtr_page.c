@@ -266,6 +266,7 @@ static int add_range(struct knot_mtr_state *state, uint64_t page_no, uint32_t co
 		state->frees = frees;
 		state->frees_max = max;
 	}
+	assert(state->frees);
 	state->frees[state->free_count++] = (struct knot_free_range){ .page_no = page_no, .count = count };
 	return 0;
 }

@@ -377,6 +377,67 @@ static void without_threads_the_same_calls_give_the_same_writes(void **state)
 	free(w);
 }
 
+/* Transfers until one fails or all are done; returns how many are known to be committed. */
+static uint64_t transfer_until_failure(struct workload *w, unsigned transfers, uint64_t random)
+{
+	uint64_t committed = 0;
+	struct knot_mtr mtr;
+	int err = 0;
+
+	while (!err && w->done < transfers) {
+		uint64_t from = random_below(&random, COUNTERS), to = random_below(&random, COUNTERS);
+
+		RUN(&w->bed, mtr, 3, 0, err, transfer(&mtr, from, to, w->done + 1));
+		if (err)
+			break;
+		w->done++;
+		if (random_below(&random, 8) == 0) {
+			err = knot_txn_commit_to(w->bed.txn, mtr.end_lsn, true, NULL);
+			committed = err ? committed : w->done;
+		}
+		if (!err && random_below(&random, 40) == 0)
+			err = knot_txn_tick(w->bed.txn);
+	}
+	if (err) {
+		assert_true(err == -EIO || err == -EROFS);
+		assert_true(knot_txn_is_stopped(w->bed.txn));
+		assert_int_equal(w->bed.said, 1);
+		assert_int_equal(bed_value(&w->bed, FIRST_PAGE + COUNTERS), w->done);
+	}
+	return committed;
+}
+
+static void whichever_write_or_flush_fails_the_volume_stops_and_keeps_what_was_committed(void **state)
+{
+	struct workload *w = malloc(sizeof(*w));
+	uint64_t committed, done, seed = 5;
+	bool failed = true;
+	int err;
+
+	(void)state;
+	assert_non_null(w);
+	for (unsigned n = 1; failed; n += 1 + n / 20) {
+		memset(w, 0, sizeof(*w));
+		bed_prepare(&w->bed, NULL);
+		w->bed.options.strict = n % 2;
+		bed_open(&w->bed);
+		for (unsigned i = 0; i <= COUNTERS; i++)
+			bed_make(&w->bed, FIRST_PAGE + i, i < COUNTERS ? 1000 : 0);
+		assert_int_equal(knot_txn_commit_to(w->bed.txn, knot_txn_lsn(w->bed.txn), true, NULL), 0);
+		w->bed.volume.recorder->fail_from = w->bed.volume.recorder->count + n;
+		committed = transfer_until_failure(w, 700, seed);
+		err = knot_txn_close(w->bed.txn);
+		assert_true(err == 0 || err == -EIO);
+		failed = err;
+		w->bed.volume.recorder->fail_from = 0;
+		bed_open(&w->bed);
+		done = bed_value(&w->bed, FIRST_PAGE + COUNTERS);
+		assert_true(done >= committed && done <= w->done);
+		bed_stop(&w->bed);
+	}
+	free(w);
+}
+
 /* ---- threads ---- */
 
 #define HAMMER_PAGES   150u
@@ -560,6 +621,7 @@ int main(void)
 		cmocka_unit_test(a_cut_at_any_write_leaves_a_prefix_with_all_that_was_committed),
 		cmocka_unit_test(a_cut_at_any_write_leaves_a_prefix_with_all_that_was_committed_strict),
 		cmocka_unit_test(without_threads_the_same_calls_give_the_same_writes),
+		cmocka_unit_test(whichever_write_or_flush_fails_the_volume_stops_and_keeps_what_was_committed),
 		cmocka_unit_test(many_threads_on_a_tiny_ring_lose_nothing),
 		cmocka_unit_test(many_threads_on_a_tiny_ring_lose_nothing_strict),
 		cmocka_unit_test(many_threads_that_clean_themselves_lose_nothing),
