@@ -101,18 +101,19 @@ static int take_extent(struct knot_fsck *fsck, struct knot_fsck_at *at, uint32_t
 		return 0;
 	}
 	int err = knot_fsck_take(fsck, at->page, pages, &twice);
-	if (!err && fsck->options->scrub && !(flags & KNOT_EXTENT_UNWRITTEN))
-		err = note_written(fsck, at->page, pages);
-	if (err || !twice)
+	if (err)
 		return err;
-	if (knot_super_page_is_fixed(&fsck->super, twice)) {
+	if (twice && knot_super_page_is_fixed(&fsck->super, twice)) {
 		at->why = "is in pages with a fixed use";
 		knot_fsck_problem(fsck, KNOT_FSCK_EXTENT_OUTSIDE, at);
 		return 0;
 	}
+	if (fsck->options->scrub && !(flags & KNOT_EXTENT_UNWRITTEN))
+		err = note_written(fsck, at->page, pages);
 	at->page = twice;
-	knot_fsck_problem(fsck, KNOT_FSCK_EXTENT_TWICE, at);
-	return 0;
+	if (twice)
+		knot_fsck_problem(fsck, KNOT_FSCK_EXTENT_TWICE, at);
+	return err;
 }
 
 int knot_fsck_extent_item(struct knot_fsck *fsck, const struct knot_key *key, const void *value, size_t len_bytes)

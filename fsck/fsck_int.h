@@ -230,8 +230,9 @@ struct knot_fsck_name {
 	size_t len_bytes;
 };
 
-/* False if the value's size rules a name out. `bytes` points into the value. */
-bool knot_fsck_parse_entry(const struct knot_key *key, const void *value, size_t len_bytes, struct knot_fsck_name *name);
+/* What is impossible about the item, but for type and name; NULL: nothing. `bytes` points into the value. */
+const char *knot_fsck_parse_entry(const struct knot_key *key, const void *value, size_t len_bytes,
+				  struct knot_fsck_name *name);
 bool knot_fsck_parse_reference(const struct knot_key *key, const void *value, size_t len_bytes,
 			       struct knot_fsck_name *name);
 

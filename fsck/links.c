@@ -70,7 +70,7 @@ static int gather(struct knot_fsck *fsck, void *arg, const struct knot_key *key,
 	bool is_name = false;
 
 	if (kind == KNOT_KIND_ENTRY)
-		is_name = knot_fsck_parse_entry(key, value, len_bytes, &name);
+		is_name = !knot_fsck_parse_entry(key, value, len_bytes, &name);
 	else if (kind == KNOT_KIND_PARENT_LINK)
 		is_name = knot_fsck_parse_reference(key, value, len_bytes, &name);
 	if (!is_name)

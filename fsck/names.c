@@ -89,21 +89,28 @@ int knot_fsck_node(struct knot_fsck *fsck, uint64_t number, uint32_t *index)
 
 /* ---- the two sides of a name ---- */
 
-bool knot_fsck_parse_entry(const struct knot_key *key, const void *value, size_t len_bytes, struct knot_fsck_name *name)
+const char *knot_fsck_parse_entry(const struct knot_key *key, const void *value, size_t len_bytes,
+				  struct knot_fsck_name *name)
 {
 	const struct knot_disk_entry *entry = value;
+	uint64_t cookie = knot_key_offset_low(key), child;
 
 	if (len_bytes <= sizeof(*entry) || len_bytes > sizeof(*entry) + KNOT_NAME_BYTES_MAX)
-		return false;
+		return "size";
+	if (knot_key_offset_high(key) || cookie < KNOT_COOKIE_MIN || cookie > INT64_MAX)
+		return "place";
+	child = knot_get64(entry->inode);
+	if (child != KNOT_OBJECT_ROOT && (child < KNOT_OBJECT_FIRST_FREE || child > INT64_MAX))
+		return "inode number";
 	*name = (struct knot_fsck_name){
-		.child = knot_get64(entry->inode),
+		.child = child,
 		.dir = knot_key_object(key),
-		.cookie = knot_key_offset_low(key),
+		.cookie = cookie,
 		.type = entry->type,
 		.bytes = entry->name,
 		.len_bytes = len_bytes - sizeof(*entry),
 	};
-	return true;
+	return NULL;
 }
 
 bool knot_fsck_parse_reference(const struct knot_key *key, const void *value, size_t len_bytes,
@@ -151,15 +158,9 @@ static uint64_t name_hash(const struct knot_fsck *fsck, const struct knot_fsck_n
 
 /* ---- entries ---- */
 
-static const char *entry_fault(const struct knot_key *key, const struct knot_fsck_name *name, bool is_parsed)
+static bool type_is_known(uint8_t type)
 {
-	if (!is_parsed)
-		return "size";
-	if (knot_key_offset_high(key) || name->cookie < KNOT_COOKIE_MIN || name->cookie > INT64_MAX)
-		return "place";
-	if (name->child != KNOT_OBJECT_ROOT && (name->child < KNOT_OBJECT_FIRST_FREE || name->child > INT64_MAX))
-		return "inode number";
-	switch (name->type) {
+	switch (type) {
 	case DT_REG:
 	case DT_DIR:
 	case DT_LNK:
@@ -167,9 +168,9 @@ static const char *entry_fault(const struct knot_key *key, const struct knot_fsc
 	case DT_BLK:
 	case DT_FIFO:
 	case DT_SOCK:
-		return NULL;
+		return true;
 	default:
-		return "type";
+		return false;
 	}
 }
 
@@ -237,16 +238,19 @@ int knot_fsck_entry_item(struct knot_fsck *fsck, const struct knot_key *key, con
 {
 	struct knot_fsck_object *object = &fsck->object;
 	struct knot_fsck_at at = { .object = object->number, .a = knot_key_offset_low(key) };
-	struct knot_fsck_name name = { .child = 0 };
+	struct knot_fsck_name name;
 	uint32_t child;
 
 	object->entries++;
 	fsck->report->names++;
-	at.why = entry_fault(key, &name, knot_fsck_parse_entry(key, value, len_bytes, &name));
+	at.why = knot_fsck_parse_entry(key, value, len_bytes, &name);
 	if (at.why) {
 		knot_fsck_problem(fsck, KNOT_FSCK_ENTRY_VALUE, &at);
 		return 0;
 	}
+	at.why = "type";
+	if (!type_is_known(name.type))
+		knot_fsck_problem(fsck, KNOT_FSCK_ENTRY_VALUE, &at);
 	int err = check_name(fsck, &name);
 	if (!err)
 		err = knot_fsck_node(fsck, name.child, &child);
@@ -254,7 +258,8 @@ int knot_fsck_entry_item(struct knot_fsck *fsck, const struct knot_key *key, con
 		return err;
 	struct knot_fsck_node *node = knot_fsck_node_at(fsck, child);
 	node->entries++;
-	node->types |= (uint16_t)(1u << name.type);
+	if (type_is_known(name.type))
+		node->types |= (uint16_t)(1u << name.type);
 	count_name(fsck, node, &name, true);
 	if (name.type != DT_DIR)
 		return 0;

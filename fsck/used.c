@@ -121,7 +121,8 @@ int knot_fsck_take_tree(struct knot_fsck *fsck, uint64_t page_no, bool *twice)
 		err = knot_fsck_take(fsck, page_no, 1, &found);
 	if (err)
 		return err;
-	group->tree_clusters[cluster / 64] |= 1ULL << cluster % 64;
 	*twice = found != 0;
+	if (!found)
+		group->tree_clusters[cluster / 64] |= 1ULL << cluster % 64;
 	return 0;
 }

@@ -161,6 +161,8 @@ static inline void fixture_expect(struct fixture *f, bool scrub, const enum knot
 {
 	unsigned missing = 0, count = 0;
 
+	f->found_count = 0;
+	f->lines[0] = '\0';
 	assert_int_equal(fixture_check_device(f, f->view, scrub), 0);
 	for (; expected[count]; count++) {
 		unsigned wanted = 0, found = 0;
