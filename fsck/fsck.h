@@ -46,7 +46,6 @@ struct knot_fsck_report {
  * knotfs volume; -EPROTONOSUPPORT a newer one; -ENOSPC the device is smaller than the volume; -EUCLEAN superblock or
  * log too damaged to go on (counted as a problem too); -ECANCELED; -EIO; -ENOMEM.
  */
-int knot_fsck_run(struct knot_device *device, const struct knot_fsck_options *options,
-		  struct knot_fsck_report *report);
+int knot_fsck_run(struct knot_device *device, const struct knot_fsck_options *options, struct knot_fsck_report *report);
 
 #endif

@@ -143,8 +143,8 @@ static void compare(struct knot_fsck *fsck, const struct gathering *gathering)
 		}
 		check_type(fsck, gathering, &sides[i], node);
 		if (!is_pair) {
-			say(fsck, sides[i].is_entry ? KNOT_FSCK_ENTRY_NO_REFERENCE : KNOT_FSCK_REFERENCE_NO_ENTRY, gathering,
-			    &sides[i]);
+			say(fsck, sides[i].is_entry ? KNOT_FSCK_ENTRY_NO_REFERENCE : KNOT_FSCK_REFERENCE_NO_ENTRY,
+			    gathering, &sides[i]);
 			continue;
 		}
 		if (sides[i].len_bytes != sides[i + 1].len_bytes ||

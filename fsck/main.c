@@ -32,9 +32,8 @@ static bool signal_came(void *arg)
 	const sigset_t *wanted = arg;
 	sigset_t pending;
 
-	return sigpending(&pending) == 0 &&
-	       ((sigismember(wanted, SIGINT) && sigismember(&pending, SIGINT) == 1) ||
-		(sigismember(wanted, SIGTERM) && sigismember(&pending, SIGTERM) == 1));
+	return sigpending(&pending) == 0 && ((sigismember(wanted, SIGINT) && sigismember(&pending, SIGINT) == 1) ||
+					     (sigismember(wanted, SIGTERM) && sigismember(&pending, SIGTERM) == 1));
 }
 
 static int open_image(const struct knot_fsck_arguments *arguments, const struct knot_messages *messages,
@@ -66,12 +65,14 @@ static void print_summary(const struct knot_fsck_arguments *arguments, const str
 		       report->problems == 1 ? "" : "s");
 	else
 		printf("no problems; ");
-	printf("%" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " pages\n", report->inodes, report->used_pages, report->pages);
+	printf("%" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " pages\n", report->inodes, report->used_pages,
+	       report->pages);
 	if (!arguments->verbose)
 		return;
 	printf("  %" PRIu64 " transactions replayed\n", report->replayed);
 	printf("  %" PRIu64 " directories, %" PRIu64 " names\n", report->directories, report->names);
-	printf("  %" PRIu64 " pages of data, %" PRIu64 " of the directory tree\n", report->data_pages, report->tree_pages);
+	printf("  %" PRIu64 " pages of data, %" PRIu64 " of the directory tree\n", report->data_pages,
+	       report->tree_pages);
 	if (arguments->scrub)
 		printf("  %" PRIu64 " pages of data read\n", report->scrubbed_pages);
 }

@@ -189,7 +189,7 @@ static int check_twice(struct knot_fsck *fsck, const struct knot_fsck_name *name
 	struct run_name {
 		uint8_t len_bytes;
 		uint8_t bytes[KNOT_NAME_BYTES_MAX];
-	} *run;
+	} * run;
 
 	if (object->run_hash != hash)
 		object->run.count = 0;

@@ -184,9 +184,8 @@ static void begin_object(struct knot_fsck *fsck, uint64_t number)
 	struct knot_fsck_array run = fsck->object.run; /* its memory */
 
 	run.count = 0;
-	fsck->object = (struct knot_fsck_object){
-		.number = number, .is_open = true, .is_torn = fsck->has_gap, .run = run
-	};
+	fsck->object =
+		(struct knot_fsck_object){ .number = number, .is_open = true, .is_torn = fsck->has_gap, .run = run };
 }
 
 /* ---- items ---- */

@@ -78,7 +78,8 @@ static int check_run(struct scrub *scrub, uint64_t group, uint32_t at, uint32_t 
 	int err = 0;
 
 	fsck->reads += count;
-	if (knot_device_read(fsck->device, scrub->data, (size_t)count * KNOT_PAGE_BYTES, page_no * KNOT_PAGE_BYTES) == 0) {
+	if (knot_device_read(fsck->device, scrub->data, (size_t)count * KNOT_PAGE_BYTES, page_no * KNOT_PAGE_BYTES) ==
+	    0) {
 		for (uint32_t i = 0; i < count && !err; i++)
 			err = check_page(scrub, group, at + i, scrub->data + (size_t)i * KNOT_PAGE_BYTES);
 		return err;
@@ -131,7 +132,8 @@ static const struct bad_page *first_bad(const struct knot_fsck *fsck, uint64_t p
 	return bad + low;
 }
 
-static int find_owner(struct knot_fsck *fsck, void *arg, const struct knot_key *key, const void *value, size_t len_bytes)
+static int find_owner(struct knot_fsck *fsck, void *arg, const struct knot_key *key, const void *value,
+		      size_t len_bytes)
 {
 	const struct bad_page *end = (const struct bad_page *)fsck->bad_pages.items + fsck->bad_pages.count;
 	struct knot_disk_extent disk;

@@ -310,7 +310,8 @@ static inline void inline_too_long(struct fixture *f)
 	fixture_add(f, f->small, 0, -1, 0);
 }
 
-static inline void change_extent(struct fixture *f, uint64_t file_page, uint64_t to_file_page, uint64_t page_no, uint32_t flags)
+static inline void change_extent(struct fixture *f, uint64_t file_page, uint64_t to_file_page, uint64_t page_no,
+				 uint32_t flags)
 {
 	struct knot_disk_extent disk;
 	uint8_t value[KNOT_VALUE_BYTES_MAX];

@@ -370,8 +370,8 @@ static inline void fixture_mark(struct fixture *f, uint64_t page_no, bool in_use
 	uint64_t word;
 
 	fixture_read(f, KNOT_GROUP_HEADER_AT, &header);
-	header.bitmap[page_no / 8] = (uint8_t)(in_use ? header.bitmap[page_no / 8] | bit
-						      : header.bitmap[page_no / 8] & ~bit);
+	header.bitmap[page_no / 8] =
+		(uint8_t)(in_use ? header.bitmap[page_no / 8] | bit : header.bitmap[page_no / 8] & ~bit);
 	for (size_t at = 0; at < sizeof(header.bitmap); at += sizeof(word)) {
 		memcpy(&word, header.bitmap + at, sizeof(word));
 		clusters += word == 0;
