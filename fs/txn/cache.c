@@ -67,6 +67,7 @@ int knot_cache_init(struct knot_cache *cache, size_t frames)
 		cache->free_stack[i] = (uint32_t)(frames - 1 - i);
 	}
 	cache->free_count = frames;
+	cache->cluster_pages = KNOT_CLUSTER_PAGES;
 	return 0;
 }
 
@@ -153,6 +154,8 @@ static struct knot_page *evict_locked(struct knot_cache *cache)
 		knot_hash_remove(&cache->hash, &page->node);
 		page->state = KNOT_CACHED_FREE;
 		cache->evictions++;
+		if (page->prefetched)
+			knot_cache_judge_neighbour_locked(cache, page, false);
 		return page;
 	}
 	return NULL;
@@ -197,6 +200,7 @@ void knot_cache_add_locked(struct knot_cache *cache, struct knot_page *page, uin
 	page->freed_lsn = 0;
 	page->change = 0;
 	page->referenced = false;
+	page->prefetched = false;
 	knot_hash_add(&cache->hash, &page->node, page_no);
 }
 

@@ -47,6 +47,7 @@ struct knot_page {
 	bool in_mtr;                /* pinned by the mtr under way */
 	bool writing;               /* the cleaner's copy is not home yet */
 	bool referenced;            /* used since the clean list's hand passed */
+	bool prefetched;            /* read along with a neighbour, not used so far */
 };
 
 #define KNOT_DAMAGE_SAID 64u
@@ -75,6 +76,8 @@ struct knot_cache {
 	uint64_t next_token;
 	uint8_t *cluster_buffer; /* for one cluster read at a time */
 	bool cluster_busy;
+	uint32_t cluster_pages;  /* how much to read along: by what the last neighbours were good for */
+	uint32_t neighbours_used, neighbours_wasted, single_reads;
 	uint64_t said[KNOT_DAMAGE_SAID]; /* damaged pages that were reported, page number + 1 */
 	uint64_t hits, misses, evictions, pages_read;
 };
@@ -84,6 +87,9 @@ int knot_cache_init(struct knot_cache *cache, size_t frames);
 void knot_cache_destroy(struct knot_cache *cache);
 
 struct knot_page *knot_cache_find_locked(struct knot_cache *cache, uint64_t page_no);
+
+/* A neighbour that was read along was used, or evicted unused: what the next misses read along follows. */
+void knot_cache_judge_neighbour_locked(struct knot_cache *cache, struct knot_page *page, bool used);
 
 /* A frame of no page: a free one, or that of the clean page not used for longest. NULL if there is none. */
 struct knot_page *knot_cache_take_frame_locked(struct knot_cache *cache);

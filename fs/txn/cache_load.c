@@ -20,6 +20,9 @@
 #include <string.h>
 
 #define CLUSTER_FRAMES_MIN 1024u /* smaller caches read single pages */
+#define JUDGE_EVERY        128u  /* neighbours, before the size is looked at again */
+#define PROBE_EVERY        256u  /* single reads, before a few pages are read along to see whether it pays again */
+#define PROBE_PAGES        8u
 
 struct load {
 	struct knot_txn *txn;
@@ -49,29 +52,63 @@ static bool put_placeholder_locked(struct knot_cache *cache, struct load *load, 
 	return true;
 }
 
-/* Whether to read the whole cluster: enough room, and at least half of it is missing. */
-static bool wants_cluster_locked(struct knot_cache *cache, const struct load *load)
+void knot_cache_judge_neighbour_locked(struct knot_cache *cache, struct knot_page *page, bool used)
 {
-	uint64_t first = load->page_no / KNOT_CLUSTER_PAGES * KNOT_CLUSTER_PAGES;
-	unsigned missing = 0;
+	uint32_t outcomes;
 
+	page->prefetched = false;
+	cache->neighbours_used += used;
+	cache->neighbours_wasted += !used;
+	outcomes = cache->neighbours_used + cache->neighbours_wasted;
+	if (outcomes < JUDGE_EVERY)
+		return;
+	if (cache->neighbours_used * 4 < outcomes)
+		cache->cluster_pages = cache->cluster_pages > 4 ? cache->cluster_pages / 4 : 1;
+	else if (cache->neighbours_used * 2 > outcomes && cache->cluster_pages < KNOT_CLUSTER_PAGES)
+		cache->cluster_pages = cache->cluster_pages > 1 ? cache->cluster_pages * 4 : PROBE_PAGES;
+	if (cache->cluster_pages > KNOT_CLUSTER_PAGES)
+		cache->cluster_pages = KNOT_CLUSTER_PAGES;
+	cache->neighbours_used = 0;
+	cache->neighbours_wasted = 0;
+}
+
+/* How many aligned pages to read around a tree page; 1: it alone. */
+static uint32_t run_pages_locked(struct knot_cache *cache, const struct load *load)
+{
+	uint32_t pages = cache->cluster_pages;
+
+	if (pages == 1 && ++cache->single_reads >= PROBE_EVERY) {
+		cache->single_reads = 0;
+		pages = PROBE_PAGES;
+	}
 	if (load->type != KNOT_PAGE_TREE || cache->frames - cache->withheld_target < CLUSTER_FRAMES_MIN ||
 	    cache->cluster_busy || cache->free_count + cache->evictable < cache->reserved + CLUSTER_FRAMES_MIN / 4 ||
-	    first + KNOT_CLUSTER_PAGES > load->txn->options.super->pages)
-		return false;
-	for (unsigned i = 0; i < KNOT_CLUSTER_PAGES; i++)
+	    load->page_no / pages * pages + pages > load->txn->options.super->pages)
+		return 1;
+	return pages;
+}
+
+/* Whether at least half of the run is missing. */
+static bool is_worth_it_locked(struct knot_cache *cache, const struct load *load, uint32_t pages)
+{
+	uint64_t first = load->page_no / pages * pages;
+	unsigned missing = 0;
+
+	for (unsigned i = 0; i < pages; i++)
 		missing += !knot_cache_find_locked(cache, first + i);
-	return missing >= KNOT_CLUSTER_PAGES / 2;
+	return missing >= pages / 2;
 }
 
 static int begin_locked(struct knot_cache *cache, struct load *load)
 {
+	uint32_t pages = run_pages_locked(cache, load);
+
 	load->token = ++cache->next_token;
 	load->first = load->page_no;
 	load->count = 1;
-	if (wants_cluster_locked(cache, load)) {
-		load->first = load->page_no / KNOT_CLUSTER_PAGES * KNOT_CLUSTER_PAGES;
-		load->count = KNOT_CLUSTER_PAGES;
+	if (pages > 1 && is_worth_it_locked(cache, load, pages)) {
+		load->first = load->page_no / pages * pages;
+		load->count = pages;
 		load->buffer = cache->cluster_buffer;
 		load->shared_buffer = true;
 		cache->cluster_busy = true;
@@ -153,10 +190,12 @@ static void finish_neighbours(struct load *load, bool read_ok)
 		good = read_ok && knot_page_verify(seal, bytes, page_no, KNOT_PAGE_TREE) == KNOT_PAGE_OK;
 		pthread_mutex_lock(&cache->mutex);
 		page = knot_cache_find_locked(cache, page_no);
-		if (is_ours(load, page) && good)
+		if (is_ours(load, page) && good) {
 			fill_locked(cache, page, bytes);
-		else if (is_ours(load, page))
+			page->prefetched = true;
+		} else if (is_ours(load, page)) {
 			knot_cache_drop_locked(cache, page);
+		}
 		pthread_mutex_unlock(&cache->mutex);
 	}
 }

@@ -91,6 +91,8 @@ int knot_mtr_page(struct knot_mtr *mtr, uint64_t page_no, enum knot_page_type ty
 		found->referenced = found->referenced || !found->in_mtr;
 		knot_cache_pin_mtr_locked(cache, found, &mtr->state->pinned);
 		cache->hits++;
+		if (found->prefetched)
+			knot_cache_judge_neighbour_locked(cache, found, true);
 	}
 	pthread_mutex_unlock(&cache->mutex);
 	if (!found)
