@@ -23,7 +23,8 @@ void knot_fsck_print_help(void)
 	       "      --help     print this\n"
 	       "      --version  print the version\n"
 	       "\n"
-	       "Exit code: 0 no problems, 4 problems found, 8 the check could not be made, 16 wrong usage, 32 cancelled.\n");
+	       "Exit code: 0 no problems, 4 problems found, 8 the check could not be made, 16 wrong usage,\n"
+	       "32 cancelled.\n");
 }
 
 static int complain(const char *what, const char *value)

@@ -2,9 +2,9 @@
 /*
  * File data: extents against each other, the volume, and the inode that they belong to.
  *
- * An inode's extents are nearly always filed under its own number: then both are compared at the end of that object. The
- * others (inodes with another data object, extents without their inode) are remembered and matched after the walk.
- * Truncations come before all of them in the tree.
+ * An inode's extents are nearly always filed under its own number: then both are compared at the end of that object.
+ * The others (inodes with another data object, extents without their inode) are remembered and matched after the
+ * walk. Truncations come before all of them in the tree.
  */
 #include "fsck/fsck_int.h"
 #include "fs/util/endian.h"

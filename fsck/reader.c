@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading pages. The first ones are read singly: small volumes have no more. Then by the cluster of 256 KiB, as the tree
- * lies on the device; a few clusters are kept.
+ * Reading pages. The first ones are read singly: small volumes have no more. Then by the cluster of 256 KiB, as the
+ * tree lies on the device; a few clusters are kept.
  */
 #include "fsck/fsck_int.h"
 #include "fs/util/endian.h"

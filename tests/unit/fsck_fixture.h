@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small populated volume in memory, and ways to damage a view of it: pages are patched and sealed again, items put and
- * removed behind the file system's back. For the tests of fsck.
+ * A small populated volume in memory, and ways to damage a view of it: pages are patched and sealed again, items put
+ * and removed behind the file system's back. For the tests of fsck.
  */
 #ifndef KNOT_TESTS_FSCK_FIXTURE_H
 #define KNOT_TESTS_FSCK_FIXTURE_H
