@@ -156,22 +156,33 @@ int knot_op_reserve(struct knot_op *op, unsigned inserts, unsigned more_pages, u
 	return err;
 }
 
+static uint64_t available(struct knot_volume *volume, struct knot_request *request, uint64_t *waiting)
+{
+	uint64_t pages;
+
+	knot_txn_lock(volume->txn, request);
+	knot_space_reap(volume->space);
+	pages = knot_space_available(volume->space);
+	*waiting = knot_space_waiting(volume->space);
+	knot_txn_unlock(volume->txn);
+	return pages;
+}
+
+/* Pending data has its worst case reserved; once flushed it takes what it needs. */
 bool knot_volume_make_room(struct knot_volume *volume, struct knot_request *request)
 {
-	uint64_t waiting;
+	uint64_t before, after, waiting;
 
+	before = available(volume, request, &waiting);
 	knot_background_apply_forgets(volume, request);
 	if (knot_reclaim_run(volume, request))
 		return false;
-	knot_txn_lock(volume->txn, request);
-	waiting = knot_space_waiting(volume->space);
-	knot_txn_unlock(volume->txn);
-	if (!waiting)
-		return false;
-	if (knot_txn_commit_to(volume->txn, knot_txn_lsn(volume->txn), true, request))
-		return false;
-	knot_txn_lock(volume->txn, request);
-	knot_space_reap(volume->space);
-	knot_txn_unlock(volume->txn);
-	return true;
+	(void)knot_data_flush_all(volume->nodes, request, 0); /* the files' own fsync reports their errors */
+	after = available(volume, request, &waiting);
+	if (waiting) {
+		if (knot_txn_commit_to(volume->txn, knot_txn_lsn(volume->txn), true, request))
+			return false;
+		after = available(volume, request, &waiting);
+	}
+	return after > before;
 }
