@@ -129,7 +129,7 @@ int knot_txn_commit_to(struct knot_txn *txn, knot_lsn_t lsn, bool force, struct 
 	if (policy == 0)
 		return 0;
 	atomic_fetch_add_explicit(&txn->commit_waits, 1, memory_order_relaxed);
-	if (policy == 2)
+	if (policy == 2 && !txn->options.strict)
 		return knot_commit_flush_log(txn, lsn, false, request);
 	return knot_commit_now(txn, lsn, request);
 }

@@ -80,7 +80,7 @@ void knot_txn_lock(struct knot_txn *txn, struct knot_request *request);
 void knot_txn_unlock(struct knot_txn *txn);
 void knot_txn_assert_locked(const struct knot_txn *txn); /* asserts (debug builds) that the caller holds it */
 
-/* ---- durability --------------------------------------------------------------------------------------------------- */
+/* ---- durability -------------------------------------------------------------------------------------------------- */
 
 /* LSN after the last committed mini-transaction. Any thread, no lock needed. */
 knot_lsn_t knot_txn_lsn(struct knot_txn *txn);
@@ -112,7 +112,7 @@ int knot_txn_checkpoint(struct knot_txn *txn, struct knot_request *request);
 /* The work of the background threads, once: log flush; cleaner while it has reason to. For volumes without threads. */
 int knot_txn_tick(struct knot_txn *txn);
 
-/* ---- stopping ------------------------------------------------------------------------------------------------------ */
+/* ---- stopping ---------------------------------------------------------------------------------------------------- */
 
 /*
  * A flush, log write or home write has failed: no further change, ever (until mounted anew). Says so once. Any locks
@@ -121,7 +121,7 @@ int knot_txn_tick(struct knot_txn *txn);
 __attribute__((format(printf, 3, 4))) void knot_txn_stop(struct knot_txn *txn, int err, const char *format, ...);
 bool knot_txn_is_stopped(const struct knot_txn *txn);
 
-/* ---- frames: aligned page buffers, all from one arena of cache_bytes ---------------------------------------------- */
+/* ---- frames: aligned page buffers, all from one arena of cache_bytes --------------------------------------------- */
 
 struct knot_frame {
 	void *data; /* 4096 bytes, aligned to 4096 */

@@ -54,7 +54,7 @@ KNOT_DISK_AT(struct knot_disk_page_header, page_no, 40);
 KNOT_DISK_AT(struct knot_disk_page_header, lsn, 48);
 KNOT_DISK_AT(struct knot_disk_page_header, generation, 56);
 
-/* ---- superblock --------------------------------------------------------------------------------------------------- */
+/* ---- superblock -------------------------------------------------------------------------------------------------- */
 
 #define KNOT_MAGIC            "knotfs\r\n" /* 8 bytes, no NUL; the line end shows a text-mode copy */
 #define KNOT_VERSION_MAJOR    1u           /* a program refuses another one */
@@ -141,7 +141,7 @@ KNOT_DISK_AT(struct knot_disk_superblock, quota_object, 1200);
 KNOT_DISK_AT(struct knot_disk_superblock, key_slots, 1272);
 KNOT_DISK_AT(struct knot_disk_superblock, reserved, 2296);
 
-/* ---- state page: counters, changed through the log ---------------------------------------------------------------- */
+/* ---- state page: counters, changed through the log --------------------------------------------------------------- */
 
 struct knot_disk_state {
 	struct knot_disk_page_header header; /* 0 */
@@ -202,7 +202,7 @@ struct knot_disk_checks {
 };
 KNOT_DISK_SIZE(struct knot_disk_checks, 4096);
 
-/* ---- the tree ------------------------------------------------------------------------------------------------------ */
+/* ---- the tree ---------------------------------------------------------------------------------------------------- */
 
 #define KNOT_KEY_BYTES       29u /* object be64, kind u8, offset be128, snapshot be32 */
 #define KNOT_TREE_LEVELS_MAX 12u

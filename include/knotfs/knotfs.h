@@ -66,13 +66,13 @@ struct knot_volume_options {
 	void *now_arg;
 };
 
-/* Recover and open. Orphans are finished in the background. Every failure has said one clear line through `messages`. */
+/* Recover and open. Orphans are finished in the background. Every failure has said one line through `messages`. */
 int knot_volume_open(const struct knot_volume_options *options, struct knot_volume **volume);
 /* Flush everything, checkpoint, mark clean; frees always. Returns the first error. Lookups count as 0. */
 int knot_volume_close(struct knot_volume *volume);
 /* Free without writing: a power cut. */
 void knot_volume_abandon(struct knot_volume *volume);
-/* One round of all background work (data older than commit seconds when `all` is false), for volumes without threads. */
+/* One round of background work (data older than commit seconds unless `all`), for volumes without threads. */
 int knot_volume_tick(struct knot_volume *volume, bool all);
 
 /* ---- name space ---- */
