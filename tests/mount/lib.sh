@@ -137,6 +137,18 @@ free_pages() {
 	stat -f -c %f "$dir"
 }
 
+# So many pages are free, at the latest when what was deleted has been finished in the background.
+free_pages_become() {
+	local tries
+
+	for ((tries = 0; tries < 100; tries++)); do
+		"$bin/knotctl" checkpoint "$dir" || return 1
+		[ "$(free_pages)" -ne "$1" ] || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
 # run_cases NAME...: each is a function. Exit 0 if none failed.
 run_cases() {
 	local case started
