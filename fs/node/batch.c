@@ -25,6 +25,12 @@ static void set_gate(struct knot_nodes *nodes, struct knot_request *request, boo
 		knot_data_wake(nodes);
 }
 
+/* Nobody could see its data after a power cut, or all of it is logged. */
+static bool may_stay(const struct knot_data *data)
+{
+	return data->inode->orphan || (data->chain && !knot_data_has_pending(data));
+}
+
 /* Append the end of batch if nothing is pending. */
 static int append_end(struct knot_nodes *nodes, struct knot_request *request, bool *clean)
 {
@@ -38,7 +44,7 @@ static int append_end(struct knot_nodes *nodes, struct knot_request *request, bo
 			*clean = true;
 			for (struct knot_list *node = nodes->data->dirty.next; node != &nodes->data->dirty;
 			     node = node->next)
-				*clean &= knot_container_of(node, struct knot_data, dirty)->inode->orphan;
+				*clean &= may_stay(knot_container_of(node, struct knot_data, dirty));
 			if (*clean)
 				(void)knot_txn_close_batch(&mtr);
 		}

@@ -32,6 +32,8 @@ int knot_data_flush_inode(struct knot_nodes *nodes, struct knot_request *request
 int knot_data_fsync(struct knot_nodes *nodes, struct knot_request *request, uint64_t inode_no, bool data_only);
 /* Flush pending data of all inodes; those older than `older_than` seconds only, if that is not 0. */
 int knot_data_flush_all(struct knot_nodes *nodes, struct knot_request *request, unsigned older_than_seconds);
+/* Free what files that were cut to 0 have left behind, if that was much. Its own thread does it, too. */
+int knot_data_free_leftovers(struct knot_nodes *nodes, struct knot_request *request);
 
 /* txn's upper callbacks (arg: the nodes). */
 int knot_data_close_batch(void *arg, struct knot_request *request);
@@ -40,6 +42,8 @@ void knot_data_need_frames(void *arg);
 /* Forget pending data of an inode whose last name and lookup are gone. */
 void knot_data_discard_locked(struct knot_nodes *nodes, struct knot_inode *inode);
 bool knot_data_is_pending_locked(const struct knot_inode *inode);
+/* Pending, or with an error that its fsync has not told yet: must not leave memory. */
+bool knot_data_keeps_inode_locked(const struct knot_inode *inode);
 void knot_data_free_state_locked(struct knot_nodes *nodes, struct knot_inode *inode); /* before the inode is freed */
 
 /*

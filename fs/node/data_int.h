@@ -10,13 +10,14 @@
  * Invariants (the transaction lock guards all of it)
  *  (1) A page of a file is in `pages`, in `flight`, both (a newer version pending while the older one is written), or
  * neither. Readers look there in this order, then in the tree. (2) `flushing` means: one flush or truncation owns the
- * inode's mapping. Nobody else changes it, or moves pages to flight. (3) While anything is pending or flushing the
- * inode is pinned by its data (one pin) and in data_volume.dirty. (4) Requests that share pages are in one group; a
- * group is mapped by one mini-transaction. (5) Bytes past the end of file in the last page (or inline item) are zero,
- * pending or logged. (6) `reserved` pages are reserved with the allocator: what is pending can always be placed and
- * mapped. With `through_log` nothing is: every pending page has a mapped page to go into, and all of them fit in one
- * mini-transaction. (7) attr.size is the size with all pending requests; inode->logged_size is the tree's. Without
- * pending data they are equal.
+ * inode's mapping. Nobody else changes it, or moves pages to flight. With `chain` too it is a truncation, nothing is
+ * pending, and nothing becomes so: who waits for data to be mapped need not wait for it. (3) While anything is pending
+ * or flushing the inode is pinned by its data (one pin) and in data_volume.dirty. (4) Requests that share pages are in
+ * one group; a group is mapped by one mini-transaction. (5) Bytes past the end of file in the last page (or inline
+ * item) are zero, pending or logged. (6) `reserved` pages are reserved with the allocator: what is pending can always
+ * be placed and mapped. With `through_log` nothing is: every pending page has a mapped page to go into, and all of them
+ * fit in one mini-transaction. (7) attr.size is the size with all pending requests; inode->logged_size is the tree's.
+ * Without pending data they are equal.
  */
 #ifndef KNOT_NODE_DATA_INT_H
 #define KNOT_NODE_DATA_INT_H
@@ -62,6 +63,7 @@ struct knot_data {
 	uint64_t flight_size; /* size to log with the last group in flight; 0: what the groups say */
 	bool touched;         /* size or times are pending even if no page is */
 	bool flushing;        /* (2) */
+	bool chain;           /* (2) */
 	bool picked;          /* a flusher is about to look at it */
 	bool through_log; /* the volume is full: what is pending overwrites mapped pages, and goes through the log into
 			     them */
@@ -70,6 +72,7 @@ struct knot_data {
 	uint64_t reserved;     /* (6) */
 	uint64_t near;         /* device page after the last one placed */
 	int64_t dirty_since_sec;
+	uint64_t oldest_seq, flight_seq; /* change_seq of the oldest change pending, in flight */
 };
 
 struct knot_data_volume {
@@ -77,6 +80,9 @@ struct knot_data_volume {
 	size_t page_total;      /* pending and in flight, of all inodes */
 	size_t inode_total;
 	uint64_t map_seq;     /* grows with every change of a mapping or of a logged data page */
+	uint64_t change_seq;  /* grows with every request that becomes pending */
+	bool loose_chains;    /* there may be truncation items that no file waits for */
+	bool chains_run;      /* somebody is at them */
 	size_t log_pages_max; /* an fsync of so many pages goes through the log */
 	size_t group_pages_max;
 	size_t write_max_bytes;
@@ -122,8 +128,18 @@ void knot_data_update_dirty(struct knot_nodes *nodes, struct knot_data *data);
 /* Make `reserved` fit what is pending plus `more_pages`. Errors: -ENOSPC (only when it grows). */
 int knot_data_reserve(struct knot_nodes *nodes, struct knot_data *data, size_t more_pages);
 bool knot_data_has_pending(const struct knot_data *data);
-/* knot_inode_note_lsn() for an inode that is not pinned. No locks held. */
-void knot_data_note_lsn(struct knot_nodes *nodes, struct knot_request *request, uint64_t inode_no, knot_lsn_t lsn);
+/* A request is about to become pending. */
+void knot_data_note_change(struct knot_nodes *nodes, struct knot_data *data);
+
+/*
+ * knot_inode_note_lsn() in the very moment of the commit: afterwards an fsync that finds nothing pending could come
+ * first, or the inode be gone from memory. `note` lives until the mini-transaction ends.
+ */
+struct knot_data_note {
+	struct knot_mtr_hook hook;
+	struct knot_inode *inode;
+};
+void knot_data_note_at_commit(struct knot_mtr *mtr, struct knot_inode *inode, struct knot_data_note *note);
 
 /* ---- waiting: see data_int.h (2) ---- */
 uint64_t knot_data_wait_ticket(struct knot_nodes *nodes); /* take under the transaction lock */
@@ -180,12 +196,24 @@ int knot_map_cut_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct k
 
 /* Finish the chains that a power cut interrupted. */
 int knot_data_recover(struct knot_nodes *nodes);
+/* Free what files that were cut to 0 have left behind. No locks, nothing in flight. */
+int knot_data_run_loose_chains(struct knot_nodes *nodes, struct knot_request *request);
 
 /* ---- flush.c ---- */
 
-/* One round: the oldest dirty inodes that nobody flushes (or `only`). `*did`: pages and inodes handled. */
-int knot_flush_round(struct knot_nodes *nodes, struct knot_request *request, struct knot_inode *only,
-		     int64_t dirty_before_sec, bool orphans_too, size_t *did);
+/* Which inodes a round takes: `only`, or the oldest dirty ones that nobody flushes. */
+struct knot_flush_scope {
+	struct knot_inode *only;
+	int64_t dirty_before_sec; /* 0: of any age */
+	uint64_t seq_max;         /* those with changes up to this change_seq */
+	bool orphans_too;
+};
+/*
+ * One round. `*did`: inodes handled. An inode whose data can't be mapped loses it (its fsync tells) and keeps nobody
+ * else from being flushed.
+ */
+int knot_flush_round(struct knot_nodes *nodes, struct knot_request *request, const struct knot_flush_scope *scope,
+		     size_t *did);
 /* Pages are short: flush something, or wait until somebody else has. */
 int knot_flush_pressure(struct knot_nodes *nodes, struct knot_request *request);
 /* The allocator is short: flush everything and commit, so that freed pages come back. `*hope`: something changed. */

@@ -208,13 +208,13 @@ static int write_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct w
 	if (!S_ISREG(inode->attr.mode))
 		return S_ISDIR(inode->attr.mode) ? -EISDIR : -EINVAL;
 	plan->wait = knot_data_wait_ticket(nodes);
-	if (nodes->data->gate_closed) {
-		*next = WRITE_WAIT_GATE;
-		return 0;
-	}
 	data = knot_data_state(nodes, inode);
 	if (!data)
 		return -ENOMEM;
+	if (nodes->data->gate_closed || data->chain) {
+		*next = WRITE_WAIT_GATE;
+		return 0;
+	}
 	if (knot_group_size_with(data, first, last) > nodes->data->group_pages_max) {
 		*next = WRITE_FLUSH_GROUP;
 		return 0;
@@ -239,6 +239,8 @@ static int write_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct w
 	group = calloc(1, sizeof(*group));
 	err = pages && group ? get_pages(nodes, fresh, pages) : -ENOMEM;
 	if (err) {
+		if (!data->page_count)
+			data->through_log = false;
 		(void)knot_data_reserve(nodes, data, 0); /* gives back */
 		free(pages);
 		free(group);
@@ -246,6 +248,7 @@ static int write_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct w
 			*next = WRITE_NEED_FRAMES;
 		return err == -KNOT_EFULL ? 0 : err;
 	}
+	knot_data_note_change(nodes, data);
 	copy_in(nodes, data, plan, pages);
 	knot_group_add(data, first, last, plan->end, group);
 	touch(nodes, inode, plan);
@@ -328,6 +331,7 @@ static int write_wait(struct knot_nodes *nodes, struct knot_request *request, st
 /* setuid and setgid go first, in a mini-transaction of their own: losing them early is safe. */
 static int drop_suid(struct knot_nodes *nodes, struct knot_request *request, uint64_t inode_no)
 {
+	struct knot_data_note note;
 	struct knot_mtr mtr;
 	int err;
 
@@ -345,14 +349,14 @@ static int drop_suid(struct knot_nodes *nodes, struct knot_request *request, uin
 				if (attr.mode & S_IXGRP)
 					attr.mode &= ~(uint32_t)S_ISGID;
 				err = knot_inode_log(nodes, &mtr, inode_no, &attr, KNOT_FIELD_MODE);
-				if (!err)
+				if (!err) {
 					inode->attr.mode = attr.mode;
+					knot_data_note_at_commit(&mtr, inode, &note);
+				}
 			}
 		}
 		err = knot_mtr_finish(&mtr, err);
 	} while (err == KNOT_RETRY);
-	if (!err && mtr.end_lsn)
-		knot_data_note_lsn(nodes, request, inode_no, mtr.end_lsn);
 	return err;
 }
 

@@ -65,6 +65,7 @@ static void take_flight(struct knot_data *data, size_t pages_max)
 	}
 	data->cut_flight = data->cut;
 	data->cut = false;
+	data->flight_seq = data->oldest_seq;
 }
 
 /* True when few enough pages are pending, and they gain from the log: an fsync, or overwrites in place. */
@@ -96,37 +97,49 @@ static int wants_log(struct knot_nodes *nodes, struct knot_mtr *mtr, struct knot
 	return 0;
 }
 
-static int pick_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct knot_inode *inode, bool for_fsync,
-		       size_t pages_max, enum pick *pick)
+/* One inode's turn in a round. */
+struct turn {
+	struct knot_inode *inode;
+	bool for_fsync;
+	bool no_log; /* it proved too much for one mini-transaction */
+	size_t pages_max;
+	enum pick pick;
+	struct knot_data_note note;
+};
+
+static int pick_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct turn *turn)
 {
+	struct knot_inode *inode = turn->inode;
 	struct knot_data *data = inode->data;
 	bool log;
 	int err;
 
-	*pick = PICK_CLEAN;
+	turn->pick = PICK_CLEAN;
 	if (!knot_data_has_pending(data))
 		return 0;
-	*pick = PICK_BUSY;
+	turn->pick = PICK_BUSY;
 	if (data->flushing)
 		return 0;
-	err = wants_log(nodes, mtr, inode, for_fsync, &log);
+	err = wants_log(nodes, mtr, inode, turn->for_fsync, &log);
 	if (err)
 		return err;
-	if (log) {
+	if (log && !(turn->no_log && data->page_count && !data->through_log)) {
 		err = knot_map_log_locked(nodes, mtr, inode);
-		*pick = PICK_LOGGED;
+		turn->pick = PICK_LOGGED;
+		if (!err)
+			knot_data_note_at_commit(mtr, inode, &turn->note);
 		return err;
 	}
-	*pick = PICK_BULK;
+	turn->pick = PICK_BULK;
 	data->flushing = true;
-	take_flight(data, pages_max);
+	take_flight(data, turn->pages_max);
 	return 0;
 }
 
 /* A mini-transaction around pick_locked(); the log route changes pages, so it has a reservation. */
-static int pick(struct knot_nodes *nodes, struct knot_request *request, struct knot_inode *inode, bool for_fsync,
-		size_t pages_max, enum pick *out)
+static int pick_once(struct knot_nodes *nodes, struct knot_request *request, struct turn *turn)
 {
+	struct knot_inode *inode = turn->inode;
 	unsigned pages = 12;
 	struct knot_mtr mtr;
 	int err;
@@ -139,12 +152,20 @@ static int pick(struct knot_nodes *nodes, struct knot_request *request, struct k
 		knot_txn_unlock(nodes->txn);
 		err = knot_mtr_begin(&mtr, pages, KNOT_MTR_PRIVILEGED);
 		if (!err)
-			err = pick_locked(nodes, &mtr, inode, for_fsync, pages_max, out);
+			err = pick_locked(nodes, &mtr, turn);
 		err = knot_mtr_finish(&mtr, err);
 	} while (err == KNOT_RETRY);
-	if (!err && mtr.end_lsn)
-		knot_inode_note_lsn(inode, mtr.end_lsn, true);
 	return err;
+}
+
+static int pick(struct knot_nodes *nodes, struct knot_request *request, struct turn *turn)
+{
+	int err = pick_once(nodes, request, turn);
+
+	if (err != -EFBIG)
+		return err;
+	turn->no_log = true;
+	return pick_once(nodes, request, turn);
 }
 
 /* Where the page before this one lies, so that files grow in one piece. */
@@ -265,6 +286,28 @@ static int write_set(struct knot_nodes *nodes, struct flush_set *set)
 	return first_err;
 }
 
+static void say_lost(struct knot_nodes *nodes, const struct knot_inode *inode, int err)
+{
+	knot_message(knot_txn_messages(nodes->txn), KNOT_ERROR,
+		     "inode %llu: its data could not be written (%s); its fsync fails with EIO",
+		     (unsigned long long)inode->attr.inode, strerror(-err));
+}
+
+/* The same for what is pending: the file is as it is logged. */
+static void drop_pending_locked(struct knot_nodes *nodes, struct knot_inode *inode, int err)
+{
+	struct knot_data *data = inode->data;
+
+	if (data->flushing || !knot_data_has_pending(data))
+		return;
+	inode->attr.size = inode->logged_size;
+	inode->attr.pages = data->logged_pages;
+	knot_data_discard_locked(nodes, inode);
+	data->near = 0;
+	data->error = err;
+	say_lost(nodes, inode, err);
+}
+
 /* The inode's data can't become durable: forget what is in flight, tell its fsync. */
 static void drop_flight_locked(struct knot_nodes *nodes, struct knot_inode *inode, int err)
 {
@@ -293,9 +336,7 @@ static void drop_flight_locked(struct knot_nodes *nodes, struct knot_inode *inod
 	data->near = 0;
 	inode->attr.size = size;
 	inode->attr.pages = data->logged_pages + data->page_count;
-	knot_message(knot_txn_messages(nodes->txn), KNOT_ERROR,
-		     "inode %llu: its data could not be written (%s); its fsync fails with EIO",
-		     (unsigned long long)inode->attr.inode, strerror(-err));
+	say_lost(nodes, inode, err);
 }
 
 static bool flight_failed(struct knot_data *data)
@@ -382,17 +423,19 @@ static int finish_set(struct knot_nodes *nodes, struct knot_request *request, st
 }
 
 /* The next inode that wants a turn; pinned. Transaction lock held. */
-static struct knot_inode *next_dirty_locked(struct knot_nodes *nodes, int64_t dirty_before_sec, bool orphans_too)
+static struct knot_inode *next_dirty_locked(struct knot_nodes *nodes, const struct knot_flush_scope *scope)
 {
+	int64_t now_sec = knot_nodes_now(nodes).sec;
 	struct knot_list *node;
 
 	for (node = nodes->data->dirty.next; node != &nodes->data->dirty; node = node->next) {
 		struct knot_data *data = knot_container_of(node, struct knot_data, dirty);
 
 		if (data->flushing || data->picked || !knot_data_has_pending(data) ||
-		    (data->inode->orphan && !orphans_too))
+		    data->oldest_seq > scope->seq_max || (data->inode->orphan && !scope->orphans_too))
 			continue;
-		if (dirty_before_sec && data->dirty_since_sec > dirty_before_sec)
+		if (scope->dirty_before_sec && data->dirty_since_sec > scope->dirty_before_sec &&
+		    data->dirty_since_sec <= now_sec) /* else the clock was set back */
 			continue;
 		data->picked = true;
 		knot_inode_pin(nodes, data->inode);
@@ -401,50 +444,66 @@ static struct knot_inode *next_dirty_locked(struct knot_nodes *nodes, int64_t di
 	return NULL;
 }
 
-int knot_flush_round(struct knot_nodes *nodes, struct knot_request *request, struct knot_inode *only,
-		     int64_t dirty_before_sec, bool orphans_too, size_t *did)
+/* The turn of the next inode; `*more`: there may be others. */
+static int take_turn(struct knot_nodes *nodes, struct knot_request *request, const struct knot_flush_scope *scope,
+		     struct flush_set *set, bool *more, size_t *did)
+{
+	struct turn turn = {
+		.inode = scope->only,
+		.for_fsync = scope->only != NULL,
+		.pages_max = KNOT_FLIGHT_PAGES_MAX - set->pages,
+		.pick = PICK_CLEAN,
+	};
+	int err;
+
+	*more = false;
+	knot_txn_lock(nodes->txn, request);
+	if (scope->only)
+		knot_inode_pin(nodes, scope->only);
+	else
+		turn.inode = next_dirty_locked(nodes, scope);
+	knot_txn_unlock(nodes->txn);
+	if (!turn.inode)
+		return 0;
+	err = pick(nodes, request, &turn);
+	knot_txn_lock(nodes->txn, request);
+	turn.inode->data->picked = false;
+	if (!err && turn.pick == PICK_BULK) {
+		set->inodes[set->count++] = turn.inode; /* keeps the pin */
+		set->pages += turn.inode->data->flight_count;
+	} else {
+		if (err && err != -ENOMEM && !knot_txn_is_stopped(nodes->txn))
+			drop_pending_locked(nodes, turn.inode, err);
+		knot_inode_unpin(nodes, turn.inode);
+	}
+	knot_txn_unlock(nodes->txn);
+	*did += !err && (turn.pick == PICK_BULK || turn.pick == PICK_LOGGED);
+	*more = !scope->only && err != -ENOMEM && !knot_txn_is_stopped(nodes->txn);
+	return err;
+}
+
+int knot_flush_round(struct knot_nodes *nodes, struct knot_request *request, const struct knot_flush_scope *scope,
+		     size_t *did)
 {
 	struct flush_set *set = calloc(1, sizeof(*set));
-	int err = 0, first_err = 0;
+	int err, first_err = 0;
+	bool more = true;
 
 	*did = 0;
 	if (!set)
 		return -ENOMEM;
-	while (set->count < KNOT_FLUSH_SET_MAX && set->pages < KNOT_FLIGHT_PAGES_MAX) {
-		struct knot_inode *inode = only;
-		enum pick picked = PICK_CLEAN;
-
-		knot_txn_lock(nodes->txn, request);
-		if (only)
-			knot_inode_pin(nodes, only);
-		else
-			inode = next_dirty_locked(nodes, dirty_before_sec, orphans_too);
-		knot_txn_unlock(nodes->txn);
-		if (!inode)
-			break;
-		err = pick(nodes, request, inode, only != NULL, KNOT_FLIGHT_PAGES_MAX - set->pages, &picked);
-		knot_txn_lock(nodes->txn, request);
-		inode->data->picked = false;
-		if (!err && picked == PICK_BULK) {
-			set->inodes[set->count++] = inode; /* keeps the pin */
-			set->pages += inode->data->flight_count;
-		} else {
-			knot_inode_unpin(nodes, inode);
-		}
-		knot_txn_unlock(nodes->txn);
-		*did += !err && (picked == PICK_BULK || picked == PICK_LOGGED);
-		if (err) {
+	while (more && set->count < KNOT_FLUSH_SET_MAX && set->pages < KNOT_FLIGHT_PAGES_MAX) {
+		err = take_turn(nodes, request, scope, set, &more, did);
+		if (!first_err)
 			first_err = err;
-			break;
-		}
-		if (only)
-			break;
 	}
 	if (set->count) {
 		err = finish_set(nodes, request, set);
 		if (!first_err)
 			first_err = err;
 	}
+	if (nodes->data->loose_chains)
+		knot_flush_thread_wake(nodes);
 	free(set);
 	return first_err;
 }

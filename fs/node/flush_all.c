@@ -6,55 +6,72 @@
 
 #include <stdlib.h>
 
-static int one_round(struct knot_nodes *nodes, struct knot_request *request, struct knot_inode *only,
-		     int64_t before_sec, bool orphans_too, size_t *did)
+static const struct knot_flush_scope everything = { .seq_max = UINT64_MAX, .orphans_too = true };
+
+static int one_round(struct knot_nodes *nodes, struct knot_request *request, const struct knot_flush_scope *scope,
+		     size_t *did)
 {
 	bool was = nodes->data->in_round;
 	int err;
 
 	if (!knot_txn_is_threaded(nodes->txn))
 		nodes->data->in_round = true;
-	err = knot_flush_round(nodes, request, only, before_sec, orphans_too, did);
+	err = knot_flush_round(nodes, request, scope, did);
 	if (!knot_txn_is_threaded(nodes->txn))
 		nodes->data->in_round = was;
 	return err;
 }
 
+enum need { NEED_NOTHING, NEED_WAIT, NEED_ROUND };
+
+/* What has to be done until all changes up to `seq_max` are mapped. Later ones may keep coming. */
+static enum need find_need_locked(const struct knot_data *data, uint64_t seq_max)
+{
+	bool in_flight = data && data->flushing && !data->chain;
+
+	if (knot_data_has_pending(data) && data->oldest_seq <= seq_max)
+		return in_flight ? NEED_WAIT : NEED_ROUND;
+	return in_flight && data->flight_seq <= seq_max ? NEED_WAIT : NEED_NOTHING;
+}
+
 int knot_data_flush_inode(struct knot_nodes *nodes, struct knot_request *request, uint64_t inode_no, knot_lsn_t *lsn)
 {
-	knot_lsn_t need = 0;
+	uint64_t seq_max = 0;
+	knot_lsn_t lsn_needed = 0;
 	int err = 0;
 
 	for (;;) {
+		enum need need = NEED_NOTHING;
 		struct knot_inode *inode;
-		bool flushing = false, pending = false;
 		uint64_t ticket;
 		size_t did;
 
 		knot_txn_lock(nodes->txn, request);
 		ticket = knot_data_wait_ticket(nodes);
 		inode = knot_inode_peek(nodes, inode_no);
+		if (!seq_max)
+			seq_max = nodes->data->change_seq;
 		if (inode) {
-			need = atomic_load(&inode->sync_lsn);
-			flushing = inode->data && inode->data->flushing;
-			pending = knot_data_has_pending(inode->data);
+			lsn_needed = atomic_load(&inode->sync_lsn);
+			need = find_need_locked(inode->data, seq_max);
 			knot_inode_pin(nodes, inode);
 		}
 		knot_txn_unlock(nodes->txn);
-		if (flushing)
+		if (need == NEED_WAIT)
 			knot_data_wait(nodes, request, ticket);
-		else if (pending)
-			err = one_round(nodes, request, inode, 0, true, &did);
+		else if (need == NEED_ROUND)
+			err = one_round(nodes, request,
+					&(struct knot_flush_scope){ .only = inode, .seq_max = UINT64_MAX }, &did);
 		if (inode) {
 			knot_txn_lock(nodes->txn, request);
 			knot_inode_unpin(nodes, inode);
 			knot_txn_unlock(nodes->txn);
 		}
-		if (err || (!flushing && !pending))
+		if (err || need == NEED_NOTHING)
 			break;
 	}
 	if (!err)
-		*lsn = need;
+		*lsn = lsn_needed;
 	return err;
 }
 
@@ -98,34 +115,44 @@ int knot_data_fsync(struct knot_nodes *nodes, struct knot_request *request, uint
 	return err ? err : knot_txn_commit_to(nodes->txn, lsn, false, request);
 }
 
-/* True if somebody else is flushing something. */
-static bool others_flush(struct knot_nodes *nodes, struct knot_request *request, uint64_t *ticket)
+/* True if somebody else is flushing changes up to `seq_max`. */
+static bool others_flush(struct knot_nodes *nodes, struct knot_request *request, uint64_t seq_max, uint64_t *ticket)
 {
 	bool busy = false;
 
 	knot_txn_lock(nodes->txn, request);
 	*ticket = knot_data_wait_ticket(nodes);
-	for (struct knot_list *node = nodes->data->dirty.next; node != &nodes->data->dirty && !busy; node = node->next)
-		busy = knot_container_of(node, struct knot_data, dirty)->flushing;
+	for (struct knot_list *node = nodes->data->dirty.next; node != &nodes->data->dirty && !busy;
+	     node = node->next) {
+		const struct knot_data *data = knot_container_of(node, struct knot_data, dirty);
+
+		busy = data->flushing && !data->chain && data->flight_seq <= seq_max;
+	}
 	knot_txn_unlock(nodes->txn);
 	return busy;
 }
 
 int knot_data_flush_all(struct knot_nodes *nodes, struct knot_request *request, unsigned older_than_seconds)
 {
-	int64_t before = older_than_seconds ? knot_nodes_now(nodes).sec - (int64_t)older_than_seconds : 0;
+	struct knot_flush_scope scope = {
+		.dirty_before_sec = older_than_seconds ? knot_nodes_now(nodes).sec - (int64_t)older_than_seconds : 0,
+	};
 	int first_err = 0;
 
+	knot_txn_lock(nodes->txn, request);
+	scope.seq_max = nodes->data->change_seq;
+	knot_txn_unlock(nodes->txn);
 	for (;;) {
 		uint64_t ticket;
 		size_t did;
-		int err = one_round(nodes, request, NULL, before, false, &did);
+		int err = one_round(nodes, request, &scope, &did);
 
 		if (err && !first_err)
 			first_err = err;
 		if (did && !knot_txn_is_stopped(nodes->txn))
 			continue;
-		if (older_than_seconds || knot_txn_is_stopped(nodes->txn) || !others_flush(nodes, request, &ticket))
+		if (older_than_seconds || knot_txn_is_stopped(nodes->txn) ||
+		    !others_flush(nodes, request, scope.seq_max, &ticket))
 			break;
 		knot_data_wait(nodes, request, ticket);
 	}
@@ -140,11 +167,11 @@ int knot_flush_pressure(struct knot_nodes *nodes, struct knot_request *request)
 
 	if (knot_txn_is_stopped(nodes->txn))
 		return -EROFS;
-	if (others_flush(nodes, request, &ticket)) {
+	if (others_flush(nodes, request, UINT64_MAX, &ticket)) {
 		knot_data_wait(nodes, request, ticket);
 		return 0;
 	}
-	err = one_round(nodes, request, NULL, 0, true, &did);
+	err = one_round(nodes, request, &everything, &did);
 	if (!did)
 		err = knot_txn_checkpoint(nodes->txn, request);
 	return knot_txn_is_stopped(nodes->txn) ? (err ? err : -EROFS) : 0;
@@ -155,11 +182,12 @@ int knot_flush_for_space(struct knot_nodes *nodes, struct knot_request *request,
 	int err;
 
 	knot_txn_lock(nodes->txn, request);
-	*hope = nodes->data->inode_total > 0 || knot_space_waiting(nodes->space) > 0;
+	*hope = nodes->data->inode_total > 0 || nodes->data->loose_chains || knot_space_waiting(nodes->space) > 0;
 	knot_txn_unlock(nodes->txn);
 	if (!*hope)
 		return 0;
 	(void)knot_data_flush_all(nodes, request, 0); /* the files' own fsync reports their errors */
+	(void)knot_data_run_loose_chains(nodes, request);
 	err = knot_txn_commit_to(nodes->txn, knot_txn_lsn(nodes->txn), true, request);
 	knot_txn_lock(nodes->txn, request);
 	knot_space_reap(nodes->space);
@@ -175,7 +203,12 @@ void knot_data_need_frames(void *arg)
 	if (knot_txn_is_threaded(nodes->txn))
 		knot_flush_thread_wake(nodes);
 	else if (!nodes->data->in_round)
-		(void)one_round(nodes, NULL, NULL, 0, true, &did);
+		(void)one_round(nodes, NULL, &everything, &did);
+}
+
+int knot_data_free_leftovers(struct knot_nodes *nodes, struct knot_request *request)
+{
+	return knot_data_run_loose_chains(nodes, request);
 }
 
 /* ---- the flusher: begins when an eighth of the frames is pending, so that writers rarely have to wait ---- */
@@ -208,8 +241,9 @@ static void *flusher(void *arg)
 		}
 		pthread_mutex_unlock(&volume->wait_mutex);
 		do {
-			(void)knot_flush_round(nodes, NULL, NULL, 0, true, &did);
+			(void)knot_flush_round(nodes, NULL, &everything, &did);
 		} while (did && much_is_pending(nodes) && !knot_txn_is_stopped(nodes->txn));
+		(void)knot_data_run_loose_chains(nodes, NULL); /* what fails is for the next mount */
 	}
 }
 

@@ -150,7 +150,7 @@ void knot_nodes_trim_locked(struct knot_nodes *nodes)
 		if (knot_list_empty(&nodes->lru))
 			return;
 		inode = knot_container_of(nodes->lru.next, struct knot_inode, lru);
-		if (inode->data && knot_data_is_pending_locked(inode)) {
+		if (knot_data_keeps_inode_locked(inode)) {
 			knot_list_remove(&inode->lru);
 			knot_list_add_tail(&nodes->lru, &inode->lru);
 			continue;

@@ -53,6 +53,7 @@ int knot_map_cut_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct k
 		if (err)
 			return err;
 		attr->data_object = fresh;
+		nodes->data->loose_chains = true; /* harmless if this is given up */
 	}
 	*logged_pages = 0;
 	return 0;

@@ -167,6 +167,11 @@ bool knot_data_is_pending_locked(const struct knot_inode *inode)
 	return inode->data && (knot_data_has_pending(inode->data) || inode->data->flushing);
 }
 
+bool knot_data_keeps_inode_locked(const struct knot_inode *inode)
+{
+	return knot_data_is_pending_locked(inode) || (inode->data && inode->data->error);
+}
+
 void knot_data_update_dirty(struct knot_nodes *nodes, struct knot_data *data)
 {
 	bool listed = !knot_list_empty(&data->dirty);
@@ -229,15 +234,24 @@ void knot_data_free_state_locked(struct knot_nodes *nodes, struct knot_inode *in
 	knot_txn_charge(nodes->txn, -(ssize_t)sizeof(struct knot_data));
 }
 
-void knot_data_note_lsn(struct knot_nodes *nodes, struct knot_request *request, uint64_t inode_no, knot_lsn_t lsn)
+void knot_data_note_change(struct knot_nodes *nodes, struct knot_data *data)
 {
-	struct knot_inode *inode;
+	nodes->data->change_seq++;
+	if (!knot_data_has_pending(data))
+		data->oldest_seq = nodes->data->change_seq;
+}
 
-	knot_txn_lock(nodes->txn, request);
-	inode = knot_inode_peek(nodes, inode_no);
-	if (inode)
-		knot_inode_note_lsn(inode, lsn, true);
-	knot_txn_unlock(nodes->txn);
+static void note_committed(struct knot_mtr_hook *hook, knot_lsn_t lsn)
+{
+	if (lsn)
+		knot_inode_note_lsn(knot_container_of(hook, struct knot_data_note, hook)->inode, lsn, true);
+}
+
+void knot_data_note_at_commit(struct knot_mtr *mtr, struct knot_inode *inode, struct knot_data_note *note)
+{
+	note->hook.finish = note_committed;
+	note->inode = inode;
+	knot_mtr_add_hook(mtr, &note->hook);
 }
 
 uint64_t knot_data_wait_ticket(struct knot_nodes *nodes)

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 
 #define CHAIN_EXTENTS_MAX 48u
+#define CHANGE_PAGES      24u
 
 enum truncate_next { TRUNCATE_DONE, TRUNCATE_WAIT, TRUNCATE_FLUSH, TRUNCATE_READ_TAIL, TRUNCATE_CHAIN };
 
@@ -36,8 +37,16 @@ struct truncate_plan {
 	uint32_t tail_check;
 	uint64_t object;
 	struct knot_inode *inode; /* pinned, with TRUNCATE_CHAIN */
+	struct knot_data_note note;
 	struct knot_attr attr;
 };
+
+static unsigned change_pages(const struct knot_nodes *nodes)
+{
+	unsigned limit = knot_mtr_pages_limit(nodes->txn);
+
+	return limit < CHANGE_PAGES ? limit : CHANGE_PAGES;
+}
 
 static void truncation_key(struct knot_key *key, uint64_t object)
 {
@@ -59,10 +68,11 @@ static int truncate_pending(struct knot_nodes *nodes, struct knot_inode *inode, 
 
 	if (!data)
 		return -ENOMEM;
-	if (plan->size == 0 && data->flushing) {
+	if (data->chain || (plan->size == 0 && data->flushing)) {
 		*next = TRUNCATE_WAIT;
 		return 0;
 	}
+	knot_data_note_change(nodes, data);
 	if (plan->size == 0 && inode->attr.size > 0) {
 		knot_pending_drop_all(nodes, data);
 		data->through_log = false;
@@ -162,8 +172,10 @@ static int shrink_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct 
 	nodes->data->map_seq++;
 	inode->attr = attr;
 	inode->logged_size = attr.size;
+	knot_data_note_at_commit(mtr, inode, &plan->note);
 	if (more) {
 		data->flushing = true;
+		data->chain = true;
 		knot_data_update_dirty(nodes, data);
 		knot_inode_pin(nodes, inode);
 		plan->inode = inode;
@@ -230,7 +242,7 @@ static int chain_step(struct knot_nodes *nodes, struct knot_request *request, ui
 
 	knot_mtr_init(&mtr, nodes->txn, request);
 	do {
-		err = knot_mtr_begin(&mtr, 24, 0);
+		err = knot_mtr_begin(&mtr, change_pages(nodes), 0);
 		if (!err) {
 			struct knot_key key;
 			uint64_t freed = 0;
@@ -259,6 +271,7 @@ static int run_chain(struct knot_nodes *nodes, struct knot_request *request, str
 		err = chain_step(nodes, request, plan->object, from_page, plan->inode_no, &more);
 	knot_txn_lock(nodes->txn, request);
 	plan->inode->data->flushing = false;
+	plan->inode->data->chain = false;
 	knot_data_update_dirty(nodes, plan->inode->data);
 	plan->attr = plan->inode->attr;
 	knot_inode_unpin(nodes, plan->inode);
@@ -326,13 +339,11 @@ int knot_data_truncate(struct knot_nodes *nodes, struct knot_request *request, u
 
 		knot_mtr_init(&mtr, nodes->txn, request);
 		do {
-			err = knot_mtr_begin(&mtr, 24, 0);
+			err = knot_mtr_begin(&mtr, change_pages(nodes), 0);
 			if (!err)
 				err = truncate_locked(nodes, &mtr, &plan, &next);
 			err = knot_mtr_finish(&mtr, err);
 		} while (err == KNOT_RETRY);
-		if (!err && mtr.end_lsn)
-			knot_data_note_lsn(nodes, request, inode_no, mtr.end_lsn);
 		if (!err && next != TRUNCATE_DONE)
 			err = truncate_wait(nodes, request, &plan, next);
 	} while (!err && next != TRUNCATE_DONE && next != TRUNCATE_CHAIN);
@@ -344,9 +355,9 @@ int knot_data_truncate(struct knot_nodes *nodes, struct knot_request *request, u
 	return err;
 }
 
-/* The first truncation item. -ENOENT none. */
-static int first_truncation(struct knot_nodes *nodes, struct knot_request *request, uint64_t *object,
-			    uint64_t *from_page, uint64_t *inode_no)
+/* The first truncation item from `*object` on. -ENOENT none. */
+static int next_truncation(struct knot_nodes *nodes, struct knot_request *request, uint64_t *object,
+			   uint64_t *from_page, uint64_t *inode_no)
 {
 	struct knot_mtr mtr;
 	int err;
@@ -360,7 +371,7 @@ static int first_truncation(struct knot_nodes *nodes, struct knot_request *reque
 			const void *value;
 			size_t len_bytes;
 
-			truncation_key(&key, 0);
+			truncation_key(&key, *object);
 			err = knot_tree_next(nodes->tree, &mtr, &key, &found, &value, &len_bytes);
 			if (!err && (knot_key_object(&found) != KNOT_OBJECT_TRUNCATIONS ||
 				     knot_key_kind(&found) != KNOT_KIND_TRUNCATION))
@@ -387,9 +398,39 @@ int knot_data_recover(struct knot_nodes *nodes)
 	while (!err) {
 		bool more = true;
 
-		err = first_truncation(nodes, NULL, &object, &from_page, &inode_no);
+		err = next_truncation(nodes, NULL, &object, &from_page, &inode_no);
 		while (!err && more)
 			err = chain_step(nodes, NULL, object, from_page, inode_no, &more);
 	}
+	return err == -ENOENT ? 0 : err;
+}
+
+int knot_data_run_loose_chains(struct knot_nodes *nodes, struct knot_request *request)
+{
+	struct knot_data_volume *volume = nodes->data;
+	uint64_t object = 0, from_page = 0, inode_no = 0;
+	bool mine;
+	int err = 0;
+
+	knot_txn_lock(nodes->txn, request);
+	mine = volume->loose_chains && !volume->chains_run;
+	if (mine) {
+		volume->chains_run = true;
+		volume->loose_chains = false;
+	}
+	knot_txn_unlock(nodes->txn);
+	if (!mine)
+		return 0;
+	while (!err) {
+		bool more = true;
+
+		err = next_truncation(nodes, request, &object, &from_page, &inode_no);
+		while (!err && more && !inode_no) /* the others have their truncate() at work */
+			err = chain_step(nodes, request, object, from_page, inode_no, &more);
+		object++;
+	}
+	knot_txn_lock(nodes->txn, request);
+	volume->chains_run = false;
+	knot_txn_unlock(nodes->txn);
 	return err == -ENOENT ? 0 : err;
 }

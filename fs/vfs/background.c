@@ -135,9 +135,9 @@ static void *background_main(void *arg)
 		else
 			(void)knot_reclaim_run(volume, NULL); /* an error stops the volume or was reported */
 		if (second && !knot_volume_is_read_only(volume)) {
-			if (!knot_txn_is_strict(volume->txn)) /* there txn closes a batch every second */
-				(void)knot_data_flush_all(volume->nodes, NULL,
-							  volume->options.commit_seconds); /* fsync tells */
+			/* with data=strict txn closes a batch every second, but only if anything was logged */
+			(void)knot_data_flush_all(volume->nodes, NULL,
+						  volume->options.commit_seconds); /* fsync tells */
 			if (++seconds % ATIME_SECONDS == 0)
 				(void)knot_atime_flush(volume, NULL);
 			next_ms = now_ms() + 1000;

@@ -260,9 +260,7 @@ int knot_volume_open(const struct knot_volume_options *options, struct knot_volu
 /* Map what is pending: all, or what is older than the commit interval. */
 static int flush_data(struct knot_volume *volume, bool all)
 {
-	if (!knot_txn_is_strict(volume->txn))
-		return knot_data_flush_all(volume->nodes, NULL, all ? 0 : volume->options.commit_seconds);
-	return all ? knot_txn_commit_to(volume->txn, knot_txn_lsn(volume->txn) + 1, true, NULL) : 0;
+	return knot_data_flush_all(volume->nodes, NULL, all ? 0 : volume->options.commit_seconds);
 }
 
 static int first_of(int first, int second)
@@ -315,6 +313,7 @@ int knot_volume_tick(struct knot_volume *volume, bool all)
 	knot_background_apply_forgets(volume, NULL);
 	err = knot_reclaim_run(volume, NULL);
 	err = first_of(err, flush_data(volume, all));
+	err = first_of(err, knot_data_free_leftovers(volume->nodes, NULL));
 	if (all)
 		err = first_of(err, knot_atime_flush(volume, NULL));
 	return first_of(err, knot_txn_tick(volume->txn));
