@@ -391,7 +391,7 @@ class Volume:
         self.items = {}  # (object, kind) -> [(offset, value)] in order
         self.last_key = b""
         self.walk(self.super.root, self.root_generation, None, bytes(29), None)
-        self.check_pages = {}
+        self.check_pages, self.right, self.digests = {}, set(), {}
 
     def page(self, number, kind):
         require(number < self.super.pages, f"page {number}: outside of the volume")
@@ -454,8 +454,11 @@ class Volume:
         if place not in self.check_pages:
             self.check_pages[place] = self.page(place, CHECKS)
         page = self.device.page(number)
+        if number in self.right:
+            return page
         wanted = struct.unpack_from("<I", self.check_pages[place], 64 + 4 * (at % 1008))[0]
         require(data_check(self.super.seed, number, page) == wanted, f"page {number}: wrong data checksum")
+        self.right.add(number)
         return page
 
     def extents(self, number):
@@ -463,6 +466,11 @@ class Volume:
         return [(at,) + struct.unpack("<QII", value) for at, value in self.items.get((number, EXTENT), [])]
 
     def digest(self, inode):
+        if inode.number not in self.digests:
+            self.digests[inode.number] = self.compute_digest(inode)
+        return self.digests[inode.number]
+
+    def compute_digest(self, inode):
         """SHA-256 of the contents. Holes, the end of the file and inline data by the rules of section 10."""
         digest, at = hashlib.sha256(), 0
         zeros = bytes(256 * PAGE)
@@ -656,12 +664,10 @@ def escaped(path):
 
 
 def lines(volume):
-    digests = {}
     for path, inode in volume.tree():
-        if inode.kind in (REGULAR, SYMLINK) and inode.number not in digests:
-            digests[inode.number] = volume.digest(inode)
+        digest = volume.digest(inode) if inode.kind in (REGULAR, SYMLINK) else "-"
         yield (f"{inode.number} {inode.mode:o} {inode.nlink()} {inode.uid} {inode.gid} {inode.size} {inode.rdev} "
-               f"{inode.times[2]}.{inode.times[3]:09} {digests.get(inode.number, '-')} {escaped(path)}")
+               f"{inode.times[2]}.{inode.times[3]:09} {digest} {escaped(path)}")
 
 
 def examples():
