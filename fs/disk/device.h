@@ -71,7 +71,8 @@ void knot_device_close(struct knot_device *device); /* NULL is fine */
  * Open an image file or block device, with O_DIRECT where that works, and lock it (flock, exclusive; shared when
  * read-only).
  *
- * Errors: -EBUSY somebody else has it locked; -ENOTBLK neither a file nor a block device; what open(2) says.
+ * Errors: -EBUSY somebody else has it locked; -ENOTBLK neither a file nor a block device; -EROFS a write-protected
+ * block device; what open(2) says.
  */
 int knot_device_open_file(const char *path, unsigned flags, struct knot_device **device);
 

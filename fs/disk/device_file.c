@@ -189,6 +189,7 @@ static int learn_geometry(struct knot_device_file *file)
 {
 	struct stat st;
 	unsigned unit = 0;
+	int protected = 0;
 
 	if (fstat(file->plain_fd, &st) < 0)
 		return -errno;
@@ -201,6 +202,9 @@ static int learn_geometry(struct knot_device_file *file)
 		return -ENOTBLK;
 
 	file->is_block = true;
+	/* Opening a write-protected device for writing may succeed; the writes would not. */
+	if (!file->device.read_only && ioctl(file->plain_fd, BLKROGET, &protected) == 0 && protected)
+		return -EROFS;
 	if (ioctl(file->plain_fd, BLKGETSIZE64, &file->device.size_bytes) < 0)
 		return -errno;
 	if (ioctl(file->plain_fd, BLKPBSZGET, &unit) < 0 || unit < KNOT_SECTOR_BYTES)

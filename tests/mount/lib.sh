@@ -2,10 +2,11 @@
 # shellcheck shell=bash
 # What the scripts of this folder share: a private folder with an image and a mount point, the daemon, fsck, cleaning up.
 #
-# . lib.sh; the script then has $bin, $tools, $work (its current folder), $image and $dir (not mounted).
+# . lib.sh; the script then has $bin, $tools, $here (this folder), $work (its current folder), $image and $dir (not mounted).
 
 bin=${KNOT_BIN_DIR:?}
 tools=${KNOT_TOOL_DIR:?}
+here=$(cd "$(dirname "$0")" && pwd)
 for program in knotfs knotctl mkfs.knotfs fsck.knotfs; do
 	[ -x "$bin/$program" ] || { echo "$program is not built" >&2; exit 77; }
 done
@@ -13,7 +14,7 @@ done
 
 # As root everything happens in a mount namespace of its own: nothing can be left behind.
 if [ "$(id -u)" -eq 0 ] && [ -z "${KNOT_UNSHARED:-}" ]; then
-	KNOT_UNSHARED=1 exec unshare -m "$BASH" "$0" "$@"
+	KNOT_UNSHARED=1 exec unshare -m "$BASH" "$here/$(basename "$0")" "$@"
 fi
 
 work=$(mktemp -d)
