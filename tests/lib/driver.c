@@ -91,6 +91,12 @@ static const char *any_name(struct driver *driver)
 	return names[pick(driver, sizeof(names) / sizeof(names[0]))];
 }
 
+/* Whether the volume found no room: then the model does nothing either. */
+static bool is_full(const struct driver *driver, int have)
+{
+	return driver->fills && have == -ENOSPC;
+}
+
 static unsigned count_dirs(const struct model *model)
 {
 	unsigned count = 0;
@@ -123,19 +129,25 @@ static int step_create(struct driver *driver)
 		say(driver, "mkdir %u/%s", dir, name);
 		have = knot_vfs_mkdir(driver->volume, &driver->request, driver->inode_no[dir], name, strlen(name),
 				      S_IFDIR | permissions, &attr);
-		want = model_create(&driver->model, dir, name, S_IFDIR | permissions, 500, 600, NULL, &inode);
+		want = is_full(driver, have) ? have
+					     : model_create(&driver->model, dir, name, S_IFDIR | permissions, 500,
+							    600, NULL, &inode);
 	} else if (kind == 3) {
 		memset(target, 'x', sizeof(target));
 		target[1 + pick(driver, pick(driver, 4) ? 40 : sizeof(target) - 2)] = 0;
 		say(driver, "symlink %u/%s, %zu bytes", dir, name, strlen(target));
 		have = knot_vfs_symlink(driver->volume, &driver->request, driver->inode_no[dir], name, strlen(name),
 					target, strlen(target), &attr);
-		want = model_create(&driver->model, dir, name, S_IFLNK | 0777, 500, 600, target, &inode);
+		want = is_full(driver, have) ? have
+					     : model_create(&driver->model, dir, name, S_IFLNK | 0777, 500, 600,
+							    target, &inode);
 	} else {
 		say(driver, "create %u/%s", dir, name);
 		have = knot_vfs_mknod(driver->volume, &driver->request, driver->inode_no[dir], name, strlen(name),
 				      S_IFREG | permissions, 0, &attr);
-		want = model_create(&driver->model, dir, name, S_IFREG | permissions, 500, 600, NULL, &inode);
+		want = is_full(driver, have) ? have
+					     : model_create(&driver->model, dir, name, S_IFREG | permissions, 500,
+							    600, NULL, &inode);
 	}
 	if (!have && !want) {
 		driver->inode_no[inode] = attr.inode;
@@ -192,7 +204,7 @@ static int step_link(struct driver *driver)
 	say(driver, "link %u as %u/%s", inode, dir, name);
 	have = knot_vfs_link(driver->volume, &driver->request, driver->inode_no[inode], driver->inode_no[dir], name,
 			     strlen(name), &attr);
-	want = model_link(&driver->model, inode, dir, name);
+	want = is_full(driver, have) ? have : model_link(&driver->model, inode, dir, name);
 	if (!have)
 		knot_vfs_forget(driver->volume, &driver->request, attr.inode, 1);
 	return agree(driver, have, want);
@@ -209,7 +221,8 @@ static int step_rename(struct driver *driver)
 	maybe_hold(driver, model_find(&driver->model, new_dir, new_name));
 	have = knot_vfs_rename(driver->volume, &driver->request, driver->inode_no[dir], name, strlen(name),
 			       driver->inode_no[new_dir], new_name, strlen(new_name), flags);
-	want = model_rename(&driver->model, dir, name, new_dir, new_name, flags);
+	want = is_full(driver, have) ? have
+				     : model_rename(&driver->model, dir, name, new_dir, new_name, flags);
 	return agree(driver, have, want);
 }
 

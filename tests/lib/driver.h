@@ -21,6 +21,7 @@ struct driver {
 	unsigned held_count;
 	size_t big_bytes; /* the largest write */
 	bool strict;      /* data=strict */
+	bool fills;       /* the volume may be full: ENOSPC is right wherever space is taken */
 	_Atomic uint64_t clock_nsec; /* model.now, for the threads of the volume */
 	char what[160];   /* the last operation, for messages */
 };

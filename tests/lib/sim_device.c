@@ -27,6 +27,9 @@ struct knot_sim {
 	struct event *events;
 	size_t count, room;
 	struct failure fail_read, fail_write, fail_flush;
+	knot_sim_hook_fn *hook;
+	void *hook_arg;
+	bool in_hook;
 };
 
 uint64_t knot_test_random(uint64_t *state)
@@ -58,10 +61,20 @@ static void add_event(struct knot_sim *sim, struct event event)
 	sim->events[sim->count++] = event;
 }
 
+static void call_hook(struct knot_sim *sim, bool is_write, uint64_t at_bytes, size_t len_bytes)
+{
+	if (!sim->hook || sim->in_hook)
+		return;
+	sim->in_hook = true;
+	sim->hook(sim->hook_arg, is_write, at_bytes, len_bytes);
+	sim->in_hook = false;
+}
+
 static int sim_read(struct knot_device *device, void *buffer, size_t len_bytes, uint64_t at_bytes)
 {
 	struct knot_sim *sim = (struct knot_sim *)device;
 
+	call_hook(sim, false, at_bytes, len_bytes);
 	return fails(&sim->fail_read) ? -EIO : knot_device_read(sim->now, buffer, len_bytes, at_bytes);
 }
 
@@ -71,10 +84,11 @@ static int sim_writev(struct knot_device *device, const struct iovec *iov, int i
 	struct event event = { .at = at_bytes };
 	size_t done = 0;
 
-	if (fails(&sim->fail_write))
-		return -EIO;
 	for (int i = 0; i < iov_count; i++)
 		event.len += iov[i].iov_len;
+	call_hook(sim, true, at_bytes, event.len);
+	if (fails(&sim->fail_write))
+		return -EIO;
 	event.bytes = malloc(event.len);
 	assert(event.bytes);
 	for (int i = 0; i < iov_count; i++) {
@@ -151,6 +165,19 @@ size_t knot_sim_events(const struct knot_sim *sim)
 bool knot_sim_is_flush(const struct knot_sim *sim, size_t event)
 {
 	return sim->events[event].len == 0;
+}
+
+bool knot_sim_write_at(const struct knot_sim *sim, size_t event, uint64_t *at_bytes, size_t *len_bytes)
+{
+	*at_bytes = sim->events[event].at;
+	*len_bytes = sim->events[event].len;
+	return *len_bytes != 0;
+}
+
+void knot_sim_set_hook(struct knot_sim *sim, knot_sim_hook_fn *hook, void *arg)
+{
+	sim->hook = hook;
+	sim->hook_arg = arg;
 }
 
 void knot_sim_fail_write(struct knot_sim *sim, size_t n, bool sticky)

@@ -42,6 +42,16 @@ void knot_sim_fail_flush(struct knot_sim *sim, size_t n, bool sticky);
 void knot_sim_fail_read(struct knot_sim *sim, size_t n, bool sticky);
 
 /*
+ * Called before each read and write that the volume asks for, without any lock of the simulator: it may call the volume
+ * and so let something happen in the middle of something else. Not called again while it runs. NULL: none.
+ */
+typedef void knot_sim_hook_fn(void *arg, bool is_write, uint64_t at_bytes, size_t len_bytes);
+void knot_sim_set_hook(struct knot_sim *sim, knot_sim_hook_fn *hook, void *arg);
+
+/* A write's place and length; false if the event is a flush. */
+bool knot_sim_write_at(const struct knot_sim *sim, size_t event, uint64_t *at_bytes, size_t *len_bytes);
+
+/*
  * The state after a cut that let the first `events` events happen. `seed` decides what is kept. The device is an
  * overlay of the simulator's durable image: at most one kind of call order is supported, with `events` never smaller
  * than in the call before. Close it before the next call.
