@@ -23,14 +23,22 @@ static int bad_extent(struct knot_nodes *nodes, uint64_t object, uint64_t file_p
 	return -EUCLEAN;
 }
 
+static void make_key(struct knot_key *key, uint64_t object, uint64_t file_page)
+{
+	knot_key_make(key, object, KNOT_KIND_EXTENT, 0, file_page);
+}
+
 static int decode(struct knot_nodes *nodes, const struct knot_key *key, const void *value, size_t len_bytes,
 		  struct knot_extent *extent)
 {
 	struct knot_disk_extent disk;
 	const struct knot_super *super = knot_txn_super(nodes->txn);
 	struct knot_extent out = { .file_page = knot_key_offset_low(key) };
+	struct knot_key plain;
 
-	if (len_bytes != sizeof(disk))
+	/* a key with more in it than the file page would be behind extents of higher pages */
+	make_key(&plain, knot_key_object(key), out.file_page);
+	if (len_bytes != sizeof(disk) || memcmp(&plain, key, sizeof(plain)) != 0)
 		return bad_extent(nodes, knot_key_object(key), out.file_page);
 	memcpy(&disk, value, sizeof(disk));
 	out.page_no = knot_get64(disk.page_no);
@@ -42,11 +50,6 @@ static int decode(struct knot_nodes *nodes, const struct knot_key *key, const vo
 		return bad_extent(nodes, knot_key_object(key), out.file_page);
 	*extent = out;
 	return 0;
-}
-
-static void make_key(struct knot_key *key, uint64_t object, uint64_t file_page)
-{
-	knot_key_make(key, object, KNOT_KIND_EXTENT, 0, file_page);
 }
 
 static bool key_is_of(const struct knot_key *key, uint64_t object)

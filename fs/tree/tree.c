@@ -127,6 +127,7 @@ void knot_tree_child_range(const struct knot_tree_path *path, unsigned depth, un
 static int step_aside(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_tree_path *path, bool forward)
 {
 	unsigned depth = path->leaf;
+	struct knot_key parting, key;
 
 	for (;;) {
 		if (depth == 0)
@@ -141,6 +142,7 @@ static int step_aside(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_
 			break;
 		}
 	}
+	knot_tree_page_key(knot_page_data(path->at[depth].page), path->at[depth].slot + (forward ? 0 : 1), &parting);
 	for (; depth < path->leaf; depth++) {
 		struct knot_tree_step *below = &path->at[depth + 1];
 		int err = knot_tree_child(tree, mtr, path->at[depth].page, path->at[depth].slot, &below->page);
@@ -149,6 +151,10 @@ static int step_aside(struct knot_tree *tree, struct knot_mtr *mtr, struct knot_
 			return err;
 		below->slot = forward ? 0 : knot_tree_page_count(knot_page_data(below->page)) - 1;
 	}
+	/* else what a descent did not find on one side could be found on the other */
+	knot_tree_page_key(knot_page_data(path->at[path->leaf].page), path->at[path->leaf].slot, &key);
+	if ((memcmp(&key, &parting, sizeof(key)) < 0) == forward)
+		return knot_tree_damaged(tree, path->at[path->leaf].page, "its keys are not its parent's");
 	return 0;
 }
 
