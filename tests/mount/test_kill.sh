@@ -12,10 +12,11 @@ options=(
 	"data=ordered,flush_log_at_commit=1"
 	"data=strict,flush_log_at_commit=1"
 	"data=ordered,flush_log_at_commit=2"
-	"data=strict,flush_log_at_commit=1,cache=16M,log_buffer=1M"
-	"data=ordered,flush_log_at_commit=1,cache=16M,log_buffer=1M,commit=1"
+	"data=strict,flush_log_at_commit=1,cache=16M,log_buffer=2M"
+	"data=ordered,flush_log_at_commit=1,cache=16M,log_buffer=2M,commit=1"
 	"data=ordered,flush_log_at_commit=0,commit=1"
 	"data=strict,flush_log_at_commit=0"
+	"data=strict,flush_log_at_commit=2,commit=1"
 )
 
 start_clients() {
