@@ -146,8 +146,12 @@ static int compare(struct run *run, struct knot_volume *volume, size_t event, en
 		     : report(run, event, kind, "the volume is not what it was after some prefix of the operations");
 }
 
-/* Recover what the cut left; sometimes cut the recovery as well. */
-static int recover_and_check(struct run *run, struct knot_device *cut, size_t event, enum knot_cut kind, unsigned depth)
+/*
+ * Recover what the cut left; sometimes cut the recovery as well. If it was no power cut but a killed daemon, what it
+ * wrote is still unflushed when the next one recovers.
+ */
+static int recover_and_check(struct run *run, struct knot_device *cut, size_t event, enum knot_cut kind, bool killed,
+			     unsigned depth)
 {
 	struct knot_sim *sim = knot_sim_open(cut);
 	struct knot_volume *volume;
@@ -155,6 +159,8 @@ static int recover_and_check(struct run *run, struct knot_device *cut, size_t ev
 
 	run->states++;
 	assert_non_null(sim);
+	if (killed)
+		knot_sim_replay_unflushed(run->sim, event, knot_sim_device(sim));
 	volume = open_volume(run, knot_sim_device(sim), &err);
 	if (!volume) {
 		knot_sim_close(sim);
@@ -165,7 +171,7 @@ static int recover_and_check(struct run *run, struct knot_device *cut, size_t ev
 		enum knot_cut inner = (enum knot_cut)(knot_test_random(&run->random) % KNOT_CUT_KINDS);
 		struct knot_device *again = knot_sim_cut(sim, at, inner, knot_test_random(&run->random));
 
-		result = recover_and_check(run, again, event, kind, depth - 1);
+		result = recover_and_check(run, again, event, kind, false, depth - 1);
 		knot_device_close(again);
 	}
 	if (!result)
@@ -214,16 +220,18 @@ static int cut_everywhere(struct run *run)
 	set_chance(run);
 	for (size_t event = run->moments[0].events; event <= events; event++) {
 		for (int kind = 0; kind < KNOT_CUT_KINDS; kind++) {
+			bool killed = kind == KNOT_CUT_KEEP;
 			struct knot_device *cut;
 			int err;
 
 			run->random = run->seed ^ (event * 64 + (size_t)kind);
 			if (!is_wanted(run, event, kind))
 				continue;
-			cut = knot_sim_cut(run->sim, event, (enum knot_cut)kind, knot_test_random(&run->random));
+			cut = knot_sim_cut(run->sim, event, killed ? KNOT_CUT_DROP : (enum knot_cut)kind,
+					   knot_test_random(&run->random));
 			assert_non_null(cut);
-			err = recover_and_check(run, cut, event, (enum knot_cut)kind,
-						knot_test_random(&run->random) % 4 == 0);
+			err = recover_and_check(run, cut, event, (enum knot_cut)kind, killed,
+						killed || knot_test_random(&run->random) % 4 == 0);
 			knot_device_close(cut);
 			if (err)
 				return err;

@@ -210,7 +210,7 @@ size_t knot_sim_unflushed(const struct knot_sim *sim, size_t events)
 
 static void write_part(struct knot_device *to, const struct event *event, size_t from, size_t len)
 {
-	int err = knot_device_write(to, event->bytes + from, len, event->at + from);
+	int err = len ? knot_device_write(to, event->bytes + from, len, event->at + from) : 0;
 
 	assert(!err);
 	(void)err;
@@ -222,6 +222,12 @@ static void write_torn(struct knot_device *to, const struct event *event, size_t
 		if (knot_test_random(seed) & 1)
 			write_part(to, event, from, event->len - from < unit ? event->len - from : unit);
 	}
+}
+
+void knot_sim_replay_unflushed(const struct knot_sim *sim, size_t events, struct knot_device *to)
+{
+	for (size_t i = durable_end(sim, events); i < events; i++)
+		write_part(to, &sim->events[i], 0, sim->events[i].len);
 }
 
 struct knot_device *knot_sim_cut(struct knot_sim *sim, size_t events, enum knot_cut kind, uint64_t seed)
@@ -243,6 +249,9 @@ struct knot_device *knot_sim_cut(struct knot_sim *sim, size_t events, enum knot_
 		if (kind == KNOT_CUT_KEEP || (kind == KNOT_CUT_SUBSET && (knot_test_random(&seed) & 1)) ||
 		    (kind == KNOT_CUT_REORDER && i >= durable + (events - durable + 1) / 2))
 			write_part(cut, event, 0, event->len);
+		else if (kind == KNOT_CUT_PREFIX)
+			write_part(cut, event, 0,
+				   i + 1 < events ? event->len : knot_test_random(&seed) % (event->len / 512) * 512);
 		else if (kind == KNOT_CUT_TORN_512)
 			write_torn(cut, event, 512, &seed);
 		else if (kind == KNOT_CUT_TORN_4096)

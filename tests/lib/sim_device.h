@@ -24,6 +24,7 @@ enum knot_cut {
 	KNOT_CUT_TORN_512,  /* each sector of each write or not */
 	KNOT_CUT_TORN_4096, /* each page of each write or not */
 	KNOT_CUT_REORDER,   /* the last writes are there, earlier ones are not */
+	KNOT_CUT_PREFIX,    /* all of it but the end of the last write: it breaks off at some sector */
 	KNOT_CUT_KINDS
 };
 
@@ -57,6 +58,9 @@ bool knot_sim_write_at(const struct knot_sim *sim, size_t event, uint64_t *at_by
  * than in the call before. Close it before the next call.
  */
 struct knot_device *knot_sim_cut(struct knot_sim *sim, size_t events, enum knot_cut kind, uint64_t seed);
+
+/* Write to `to` what is unflushed at `events`: as a killed daemon leaves it to the next one, who does not know. */
+void knot_sim_replay_unflushed(const struct knot_sim *sim, size_t events, struct knot_device *to);
 
 /* How many writes are unflushed at `events` (0: every kind of cut gives the same state). */
 size_t knot_sim_unflushed(const struct knot_sim *sim, size_t events);
