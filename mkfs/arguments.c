@@ -82,7 +82,7 @@ void knot_mkfs_print_help(void)
 	       "  -L, --label LABEL      the volume's name, at most 63 bytes\n"
 	       "  -U, --uuid UUID        the volume's UUID, else a random one\n"
 	       "      --size SIZE        create IMAGE of this size, or grow it\n"
-	       "      --log-size SIZE    size of the redo log, at least 264K\n"
+	       "      --log-size SIZE    size of the redo log, at least 1M (4M beyond 64M)\n"
 	       "      --log-segments N   split the log evenly into N pieces, at most 32\n"
 	       "      --help             print this\n"
 	       "      --version          print the version\n"

@@ -123,6 +123,23 @@ static int grow_image(const char *image, uint64_t size_bytes, const struct knot_
 	return open_image(image, 0, messages, device);
 }
 
+#define LOG_BYTES_MIN        (1u << 20) /* its largest mini-transaction, an eighth, must hold any single operation */
+#define LOG_BYTES_MIN_GROUPS (4u << 20) /* ... and the initialising of a group, where there are several */
+
+/* What the volume is to be, and whether its log is large enough to mount it with. */
+static int plan(uint64_t size_bytes, uint32_t write_unit_bytes, const struct knot_mkfs_options *options,
+		struct knot_super *super)
+{
+	int err = knot_mkfs_plan(size_bytes, write_unit_bytes, options, super);
+	uint64_t least = !err && super->groups > 1 ? LOG_BYTES_MIN_GROUPS : LOG_BYTES_MIN;
+
+	if (err || !options->log_bytes || options->log_bytes >= least)
+		return err;
+	knot_message(options->messages, KNOT_ERROR, "a log of %llu KiB is too small; this volume needs %llu KiB",
+		     (unsigned long long)(options->log_bytes >> 10), (unsigned long long)(least >> 10));
+	return -EINVAL;
+}
+
 static int format_existing(const struct knot_mkfs_arguments *arguments, const struct stat *st,
 			   const struct knot_mkfs_options *options, struct knot_super *super)
 {
@@ -143,7 +160,7 @@ static int format_existing(const struct knot_mkfs_arguments *arguments, const st
 	if (!err)
 		err = choose_size(device, S_ISREG(st->st_mode), arguments, messages, &size_bytes);
 	if (!err)
-		err = knot_mkfs_plan(size_bytes, device->write_unit_bytes, options, super);
+		err = plan(size_bytes, device->write_unit_bytes, options, super);
 	if (err || arguments->dry_run)
 		goto out;
 
@@ -171,7 +188,7 @@ static int format_new(const struct knot_mkfs_arguments *arguments, const struct 
 		knot_message(options->messages, KNOT_ERROR, "does not exist; --size creates it");
 		return -ENOENT;
 	}
-	int err = knot_mkfs_plan(size_bytes, KNOT_PAGE_BYTES, options, super);
+	int err = plan(size_bytes, KNOT_PAGE_BYTES, options, super);
 	if (err || arguments->dry_run)
 		return err;
 

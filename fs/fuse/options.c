@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define CACHE_BYTES_MIN      (1u << 20)
-#define LOG_BUFFER_BYTES_MIN (64u << 10)
+#define LOG_BUFFER_BYTES_MIN (2u << 20) /* a quarter of it must hold the largest operation */
 #define COMMIT_SECONDS_MAX   3600u
 #define THREADS_DEFAULT_MIN  8
 #define NO_SYMLINK_FOLLOW    256u /* MS_NOSYMFOLLOW, younger than some C libraries */

@@ -16,6 +16,35 @@
  */
 #include "fs/node/data_int.h"
 
+#define INODE_LOG_BYTES  (3u * KNOT_PAGE_BYTES) /* leaves and allocator pages that mapping one inode may image */
+#define INODE_PAGES_LOGGED 16u                   /* flush.c: more pages of an inode than that go home first */
+
+bool knot_batch_is_costly(struct knot_nodes *nodes)
+{
+	uint64_t inodes = nodes->data->inode_total, pages = nodes->data->page_total;
+
+	if (!knot_txn_is_strict(nodes->txn))
+		return false;
+	if (pages > inodes * INODE_PAGES_LOGGED)
+		pages = inodes * INODE_PAGES_LOGGED;
+	return inodes * INODE_LOG_BYTES + pages * KNOT_PAGE_BYTES > nodes->data->batch_bytes_max;
+}
+
+int knot_batch_make_room(struct knot_nodes *nodes, struct knot_request *request)
+{
+	struct knot_mtr mtr;
+	int err;
+
+	if (!knot_txn_is_strict(nodes->txn))
+		return 0;
+	knot_mtr_init(&mtr, nodes->txn, request);
+	do {
+		err = knot_mtr_begin(&mtr, knot_mtr_pages_limit(nodes->txn) / 2, 0);
+		err = knot_mtr_finish(&mtr, err);
+	} while (err == KNOT_RETRY);
+	return err;
+}
+
 static void set_gate(struct knot_nodes *nodes, struct knot_request *request, bool closed)
 {
 	knot_txn_lock(nodes->txn, request);
@@ -58,10 +87,10 @@ static int close_one(struct knot_nodes *nodes, struct knot_request *request)
 	bool clean = false;
 	int err;
 
-	(void)knot_data_flush_all(nodes, request, 0);
+	(void)knot_data_flush_closing(nodes, request);
 	set_gate(nodes, request, true);
 	do {
-		(void)knot_data_flush_all(nodes, request, 0);
+		(void)knot_data_flush_closing(nodes, request);
 		err = append_end(nodes, request, &clean);
 	} while (!err && !clean && !knot_txn_is_stopped(nodes->txn));
 	set_gate(nodes, request, false);

@@ -24,6 +24,7 @@ static void set_limits(struct knot_nodes *nodes, const struct knot_volume_option
 	if (group < 2)
 		group = 2;
 	volume->group_pages_max = group;
+	volume->batch_bytes_max = (uint64_t)limit * KNOT_PAGE_BYTES;
 	volume->write_max_bytes = (group - 1) * KNOT_PAGE_BYTES;
 	if (volume->write_max_bytes > WRITE_BYTES_MAX)
 		volume->write_max_bytes = WRITE_BYTES_MAX;

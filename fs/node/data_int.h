@@ -86,6 +86,7 @@ struct knot_data_volume {
 	size_t log_pages_max; /* an fsync of so many pages goes through the log */
 	size_t group_pages_max;
 	size_t write_max_bytes;
+	uint64_t batch_bytes_max; /* log bytes that what is pending may come to, data=strict */
 	size_t flush_at_pages; /* pending pages at which the flusher begins */
 	struct knot_data_stats stats;
 
@@ -199,6 +200,20 @@ int knot_data_recover(struct knot_nodes *nodes);
 /* Free what files that were cut to 0 have left behind. No locks, nothing in flight. */
 int knot_data_run_loose_chains(struct knot_nodes *nodes, struct knot_request *request);
 
+/* ---- batch.c ---- */
+
+/*
+ * data=strict: so much is pending that closing the batch might need more of the ring than is kept for it. Transaction lock held.
+ */
+bool knot_batch_is_costly(struct knot_nodes *nodes);
+/*
+ * data=strict: wait until a flush finds the half of the ring that it may use. Flushes themselves must not wait for it, since who
+ * empties the ring may wait for them. No locks, nothing in flight.
+ */
+int knot_batch_make_room(struct knot_nodes *nodes, struct knot_request *request);
+/* knot_data_flush_all() of everything, for who closes the batch. */
+int knot_data_flush_closing(struct knot_nodes *nodes, struct knot_request *request);
+
 /* ---- flush.c ---- */
 
 /* Which inodes a round takes: `only`, or the oldest dirty ones that nobody flushes. */
@@ -207,6 +222,7 @@ struct knot_flush_scope {
 	int64_t dirty_before_sec; /* 0: of any age */
 	uint64_t seq_max;         /* those with changes up to this change_seq */
 	bool orphans_too;
+	bool closing;             /* for the end of a batch: nothing may wait for it */
 };
 /*
  * One round. `*did`: inodes handled. An inode whose data can't be mapped loses it (its fsync tells) and keeps nobody

@@ -17,7 +17,8 @@ enum write_next {
 	WRITE_NEED_FRAMES,
 	WRITE_NEED_SPACE,
 	WRITE_FLUSH_GROUP,
-	WRITE_WAIT_GATE
+	WRITE_WAIT_GATE,
+	WRITE_CLOSE_BATCH
 };
 
 /* The logged bytes of a page that the request writes in part, read from the device without the lock. */
@@ -36,6 +37,7 @@ struct write_plan {
 	const uint8_t *buffer;
 	struct base bases[2]; /* first and last page */
 	unsigned missing;     /* which base must be read */
+	bool closed;             /* a batch was closed for it: once is enough, others may stay (orphans) */
 	bool no_space;        /* the allocator gave nothing: only overwriting in place is left */
 	uint64_t ticket, wait;
 	bool much; /* so much is pending that the flusher should begin */
@@ -316,6 +318,10 @@ static int write_wait(struct knot_nodes *nodes, struct knot_request *request, st
 	case WRITE_WAIT_GATE:
 		knot_data_wait(nodes, request, plan->wait);
 		return 0;
+	case WRITE_CLOSE_BATCH:
+		plan->closed = true;
+		(void)knot_data_flush_all(nodes, request, 0);
+		return knot_txn_commit_to(nodes->txn, knot_txn_lsn(nodes->txn), true, request);
 	case WRITE_NEED_SPACE:
 		if (plan->no_space)
 			return -ENOSPC;

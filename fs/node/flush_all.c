@@ -12,8 +12,12 @@ static int one_round(struct knot_nodes *nodes, struct knot_request *request, con
 		     size_t *did)
 {
 	bool was = nodes->data->in_round;
-	int err;
+	int err = scope->closing || was ? 0 : knot_batch_make_room(nodes, request);
 
+	if (err) {
+		*did = 0;
+		return err;
+	}
 	if (!knot_txn_is_threaded(nodes->txn))
 		nodes->data->in_round = true;
 	err = knot_flush_round(nodes, request, scope, did);
@@ -132,9 +136,10 @@ static bool others_flush(struct knot_nodes *nodes, struct knot_request *request,
 	return busy;
 }
 
-int knot_data_flush_all(struct knot_nodes *nodes, struct knot_request *request, unsigned older_than_seconds)
+static int flush_all(struct knot_nodes *nodes, struct knot_request *request, unsigned older_than_seconds, bool closing)
 {
 	struct knot_flush_scope scope = {
+		.closing = closing,
 		.dirty_before_sec = older_than_seconds ? knot_nodes_now(nodes).sec - (int64_t)older_than_seconds : 0,
 	};
 	int first_err = 0;
@@ -157,6 +162,16 @@ int knot_data_flush_all(struct knot_nodes *nodes, struct knot_request *request, 
 		knot_data_wait(nodes, request, ticket);
 	}
 	return first_err;
+}
+
+int knot_data_flush_all(struct knot_nodes *nodes, struct knot_request *request, unsigned older_than_seconds)
+{
+	return flush_all(nodes, request, older_than_seconds, false);
+}
+
+int knot_data_flush_closing(struct knot_nodes *nodes, struct knot_request *request)
+{
+	return flush_all(nodes, request, 0, true);
 }
 
 int knot_flush_pressure(struct knot_nodes *nodes, struct knot_request *request)
@@ -241,7 +256,7 @@ static void *flusher(void *arg)
 		}
 		pthread_mutex_unlock(&volume->wait_mutex);
 		do {
-			(void)knot_flush_round(nodes, NULL, &everything, &did);
+			(void)one_round(nodes, NULL, &everything, &did);
 		} while (did && much_is_pending(nodes) && !knot_txn_is_stopped(nodes->txn));
 		(void)knot_data_run_loose_chains(nodes, NULL); /* what fails is for the next mount */
 	}

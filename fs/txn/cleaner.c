@@ -80,7 +80,8 @@ bool knot_cleaner_has_reason(struct knot_txn *txn, bool running)
 	uint64_t age = knot_cleaner_age_bytes(txn);
 	size_t dirty, usable;
 
-	if (age > (running ? txn->ring_bytes / 8 * 3 : txn->ring_bytes / 2))
+	/* data=strict: whoever closes a batch needs half of the ring for what the others left pending */
+	if (age > (running ? txn->ring_bytes / 8 * 3 : txn->ring_bytes / 2) / (txn->options.strict ? 2 : 1))
 		return true;
 	if (atomic_load(&txn->cleaner.target_lsn) > atomic_load(&txn->cleaner.checkpoint_lsn))
 		return true;

@@ -156,7 +156,10 @@ int knot_log_try_reserve(struct knot_log *log, uint64_t bytes, bool privileged, 
 	pthread_mutex_lock(&log->mutex);
 	taken_to = knot_lsn_unit_ceil(knot_log_load(&log->lsn), log->unit_bytes) + log->reserved_bytes + bytes;
 	ring_end = knot_lsn_unit_floor(log->durable_checkpoint, log->unit_bytes);
-	ring_end += privileged ? ring_bytes - (uint64_t)KNOT_LOG_MARGIN_UNITS * log->unit_bytes : ring_bytes / 4 * 3;
+	if (privileged)
+		ring_end += ring_bytes - (uint64_t)KNOT_LOG_MARGIN_UNITS * log->unit_bytes;
+	else
+		ring_end += log->strict ? ring_bytes / 2 : ring_bytes / 4 * 3;
 	if (atomic_load_explicit(&log->stopped, memory_order_relaxed)) {
 		err = -EIO;
 	} else if (taken_to > ring_end) { /* (5) */

@@ -14,6 +14,7 @@
 
 #define CACHE_BYTES_DEFAULT      (256UL << 20)
 #define LOG_BUFFER_BYTES_DEFAULT (16UL << 20)
+#define LOG_BUFFER_BYTES_MIN     (1UL << 20) /* a quarter of it holds any single operation on a small volume */
 #define COMMIT_SECONDS_DEFAULT   5u
 
 /* ---- what txn calls ---- */
@@ -168,6 +169,8 @@ static void set_options(struct knot_volume *volume, const struct knot_volume_opt
 		volume->options.cache_bytes = CACHE_BYTES_DEFAULT;
 	if (!volume->options.log_buffer_bytes)
 		volume->options.log_buffer_bytes = LOG_BUFFER_BYTES_DEFAULT;
+	if (volume->options.log_buffer_bytes < LOG_BUFFER_BYTES_MIN)
+		volume->options.log_buffer_bytes = LOG_BUFFER_BYTES_MIN;
 	if (!volume->options.commit_seconds)
 		volume->options.commit_seconds = COMMIT_SECONDS_DEFAULT;
 	volume->messages = (struct knot_messages){

@@ -42,10 +42,10 @@ struct knot_attr {
 	struct knot_time atime, mtime, ctime, btime;
 };
 
-/* What stat(2) shows as st_nlink. */
+/* What stat(2) shows as st_nlink: 0 for a directory that was removed, too. */
 static inline uint32_t knot_attr_nlink(const struct knot_attr *attr)
 {
-	return (attr->mode & 0170000) == 0040000 ? 1 + attr->links + attr->subdirectories : attr->links;
+	return (attr->mode & 0170000) == 0040000 && attr->links ? 1 + attr->links + attr->subdirectories : attr->links;
 }
 
 enum knot_atime_policy { KNOT_ATIME_RELATIME, KNOT_ATIME_NONE };
@@ -54,7 +54,7 @@ struct knot_volume_options {
 	struct knot_device *device;           /* not owned */
 	const struct knot_messages *messages; /* not owned; may be NULL */
 	size_t cache_bytes;                   /* 0: 256 MiB */
-	size_t log_buffer_bytes;              /* 0: 16 MiB */
+	size_t log_buffer_bytes;              /* 0: 16 MiB; at least 1 MiB */
 	unsigned commit_policy;               /* flush_log_at_commit= */
 	unsigned commit_seconds;              /* commit=; 0: 5 */
 	bool strict;                          /* data=strict */
@@ -147,7 +147,8 @@ int knot_vfs_syncfs(struct knot_volume *volume, struct knot_request *request);
 int knot_vfs_checkpoint(struct knot_volume *volume, struct knot_request *request);
 
 struct knot_statfs {
-	uint64_t pages, pages_free, pages_available, inodes, inodes_free;
+	uint64_t pages, pages_free, pages_available;
+	uint64_t inodes, inodes_free; /* in use; that fit into what is available, roughly */
 	uint32_t page_bytes, name_bytes_max;
 	uint8_t uuid[16];
 };

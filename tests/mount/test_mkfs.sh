@@ -73,16 +73,18 @@ images_are_created() {
 	out_has "^new: would be a knotfs volume, 16 MiB"
 	[ ! -e new ] || fail "a dry run made an image"
 
-	expect 0 "" -L "my volume" -U 01234567-89ab-cdef-0123-456789ABCDEF --size 32M --log-size 264K new
+	expect 0 "" -L "my volume" -U 01234567-89ab-cdef-0123-456789ABCDEF --size 32M --log-size 1M new
 	out_has '^new: knotfs volume, 32 MiB, label "my volume"$'
 	out_has '^  UUID 01234567-89ab-cdef-0123-456789abcdef$'
-	out_has '^  log 264 KiB in 1 segment$'
+	out_has '^  log 1 MiB in 1 segment$'
 	size_is new $((32 << 20))
 	expect 0 "" -q --log-segments 4 --size 300M quiet
 	[ ! -s out ] || fail "-q printed $(cat out)"
 
 	expect 1 "small: .*too small.*16 MiB" --size 15M small
 	expect 1 "small: .*log.*too small.*264 KiB" --size 16M --log-size 100K small
+	expect 1 "small: a log of 512 KiB is too small; this volume needs 1024 KiB" --size 16M --log-size 512K small
+	expect 1 "small: a log of 2048 KiB is too small; this volume needs 4096 KiB" --size 256M --log-size 2M small
 	expect 1 "small: .*more than half" --size 16M --log-size 16M small
 	expect 1 "small: .*too many" --size 16M --log-segments 33 small
 	expect 1 "small: the label is too long" --size 16M -L "$(printf '%064d' 0)" small
