@@ -126,7 +126,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		.f_blocks = in.pages,
 		.f_bfree = in.pages_free,
 		.f_bavail = in.pages_available,
-		.f_files = in.inodes,
+		.f_files = in.inodes + in.inodes_free,
 		.f_ffree = in.inodes_free,
 		.f_favail = in.inodes_free,
 		.f_namemax = in.name_bytes_max,

@@ -34,7 +34,7 @@ int knot_dir_parent(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t dir
 
 int knot_orphan_add(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t inode_no);
 int knot_orphan_remove(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t inode_no);
-/* The first orphan with a number of at least `from`. -ENOENT none. */
+/* The first orphan with a number of at least `from`. -ENOENT none; -EUCLEAN, said, no inode has such a number. */
 int knot_orphan_next(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t from, uint64_t *inode_no);
 
 #endif

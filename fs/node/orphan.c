@@ -42,6 +42,11 @@ int knot_orphan_next(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t fr
 		return err;
 	if (knot_key_object(&found) != KNOT_OBJECT_ORPHANS || knot_key_kind(&found) != KNOT_KIND_ORPHAN)
 		return -ENOENT;
+	if (knot_key_offset_high(&found) || !knot_key_offset_low(&found) || knot_key_offset_low(&found) >= INT64_MAX) {
+		knot_message(knot_txn_messages(nodes->txn), KNOT_ERROR,
+			     "the list of inodes without names has an impossible entry; run fsck.knotfs");
+		return -EUCLEAN;
+	}
 	*inode_no = knot_key_offset_low(&found);
 	return 0;
 }

@@ -311,7 +311,7 @@ static int scan_orphans(struct knot_mtr *mtr, void *arg)
 		uint64_t inode_no;
 		int err = knot_orphan_next(volume->nodes, mtr, volume->orphan_scan_from, &inode_no);
 
-		if (err == -ENOENT) {
+		if (err == -ENOENT || err == -EUCLEAN) { /* damage was said; asking again would not help */
 			volume->orphans_unlisted = false;
 			return 0;
 		}

@@ -115,7 +115,11 @@ static void directories_count_their_subdirectories(void **state)
 	attr = attr_of(*state, dir);
 	assert_int_equal(knot_attr_nlink(&attr), 2);
 	assert_int_equal(unlink_name(*state, dir, "three"), 0);
+	assert_int_equal(hold(*state, ROOT, "d", &attr), 0);
 	assert_int_equal(rmdir_name(*state, ROOT, "d"), 0);
+	attr = attr_of(*state, dir);
+	assert_int_equal(knot_attr_nlink(&attr), 0);
+	let_go(*state, dir);
 	attr = attr_of(*state, ROOT);
 	assert_int_equal(knot_attr_nlink(&attr), 2);
 }
