@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -30,8 +31,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define REQUEST_BYTES_MAX (1024u * 1024u)
-#define STOP_INTERVAL_MS  10
+#define REQUEST_BYTES_MAX    (1024u * 1024u)
+#define STOP_INTERVAL_MS     10
+#define MMAP_THRESHOLD_BYTES (128 * 1024)
 
 struct daemon {
 	const struct knot_options *options;
@@ -317,6 +319,14 @@ static int start(struct daemon *daemon)
 	return 0;
 }
 
+/* Tables that grow and shrink are to give their memory back: what heaps keep for each thread is charged to nobody. */
+static void tune_memory(void)
+{
+	(void)mallopt(M_ARENA_MAX, 1);
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
+	(void)mallopt(M_TRIM_THRESHOLD, MMAP_THRESHOLD_BYTES);
+}
+
 int knot_daemon_run(const struct knot_options *options, void (*mounted)(void *arg), void *arg)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
@@ -324,6 +334,7 @@ int knot_daemon_run(const struct knot_options *options, void (*mounted)(void *ar
 
 	if (!daemon)
 		return KNOT_EXIT_SYSTEM;
+	tune_memory();
 	daemon->options = options;
 	daemon->signal_fd = -1;
 	daemon->mount.fd = -1;

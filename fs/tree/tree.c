@@ -174,6 +174,37 @@ int knot_tree_get(struct knot_tree *tree, struct knot_mtr *mtr, const struct kno
 	return 0;
 }
 
+int knot_tree_leaf_of(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, uint64_t *page_no)
+{
+	struct knot_page *page;
+	int err = root(tree, mtr, &page);
+
+	while (!err) {
+		const void *data = knot_page_data(page);
+		unsigned level = knot_tree_page_level(data), slot;
+		uint64_t child, generation;
+		bool found;
+
+		if (level == 0) {
+			*page_no = knot_page_no(page);
+			return 0;
+		}
+		if (!knot_tree_page_covers(data, key))
+			return knot_tree_damaged(tree, page, "its prefix does not fit its parent's keys");
+		slot = knot_tree_page_find(data, key, &found);
+		if (!found && slot == 0)
+			return knot_tree_damaged(tree, page, "its first key is above its parent's");
+		slot -= !found;
+		if (level == 1) {
+			knot_tree_page_child(data, slot, &child, &generation);
+			*page_no = child;
+			return 0;
+		}
+		err = knot_tree_child(tree, mtr, page, slot, &page);
+	}
+	return err;
+}
+
 int knot_tree_next(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, struct knot_key *found,
 		   const void **value, size_t *len_bytes)
 {

@@ -43,6 +43,9 @@ void knot_tree_close(struct knot_tree *tree);
 int knot_tree_get(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, const void **value,
 		  size_t *len_bytes);
 
+/* The leaf that has `key`, or would have it; the leaf itself is not read. Errors: -KNOT_EMISS, -EUCLEAN. */
+int knot_tree_leaf_of(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, uint64_t *page_no);
+
 /* The first item at or after `key` (next) or the last at or before it (prev). `*found` and value as above. Errors:
  * -ENOENT none. */
 int knot_tree_next(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, struct knot_key *found,

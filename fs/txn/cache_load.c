@@ -23,6 +23,7 @@
 #define JUDGE_EVERY        128u  /* neighbours, before the size is looked at again */
 #define PROBE_EVERY        256u  /* single reads, before a few pages are read along to see whether it pays again */
 #define PROBE_PAGES        8u
+#define NO_PAGE            UINT64_MAX /* nobody waits for any: all are read ahead */
 
 struct load {
 	struct knot_txn *txn;
@@ -34,6 +35,7 @@ struct load {
 	uint32_t count;
 	uint8_t *buffer;
 	bool shared_buffer;
+	uint64_t among; /* bit i: page first + i is to be read along */
 };
 
 static bool is_ours(const struct load *load, const struct knot_page *page)
@@ -88,7 +90,7 @@ static uint32_t run_pages_locked(struct knot_cache *cache, const struct load *lo
 	return pages;
 }
 
-/* Whether at least half of the run is missing. */
+/* A large read costs little more than one page: whether enough of the run is missing. */
 static bool is_worth_it_locked(struct knot_cache *cache, const struct load *load, uint32_t pages)
 {
 	uint64_t first = load->page_no / pages * pages;
@@ -96,7 +98,7 @@ static bool is_worth_it_locked(struct knot_cache *cache, const struct load *load
 
 	for (unsigned i = 0; i < pages; i++)
 		missing += !knot_cache_find_locked(cache, first + i);
-	return missing >= pages / 2;
+	return missing > pages / 8;
 }
 
 static int begin_locked(struct knot_cache *cache, struct load *load)
@@ -106,6 +108,7 @@ static int begin_locked(struct knot_cache *cache, struct load *load)
 	load->token = ++cache->next_token;
 	load->first = load->page_no;
 	load->count = 1;
+	load->among = UINT64_MAX;
 	if (pages > 1 && is_worth_it_locked(cache, load, pages)) {
 		load->first = load->page_no / pages * pages;
 		load->count = pages;
@@ -185,14 +188,14 @@ static void finish_neighbours(struct load *load, bool read_ok)
 		struct knot_page *page;
 		bool good;
 
-		if (page_no == load->page_no)
+		if (page_no == load->page_no || !(load->among >> i & 1))
 			continue;
 		good = read_ok && knot_page_verify(seal, bytes, page_no, KNOT_PAGE_TREE) == KNOT_PAGE_OK;
 		pthread_mutex_lock(&cache->mutex);
 		page = knot_cache_find_locked(cache, page_no);
 		if (is_ours(load, page) && good) {
 			fill_locked(cache, page, bytes);
-			page->prefetched = true;
+			page->prefetched = load->page_no != NO_PAGE;
 		} else if (is_ours(load, page)) {
 			knot_cache_drop_locked(cache, page);
 		}
@@ -279,4 +282,59 @@ int knot_cache_load(struct knot_txn *txn, uint64_t page_no, enum knot_page_type 
 	err = read_and_finish(&load, page, fault);
 	knot_room_signal(&txn->room);
 	return err;
+}
+
+/* Pages first + i, for each bit i of `wanted`, in one read. The first and the last of them are wanted. */
+static void read_ahead(struct load *load, uint64_t wanted)
+{
+	struct knot_cache *cache = &load->txn->cache;
+	bool go;
+
+	pthread_mutex_lock(&cache->mutex);
+	load->token = ++cache->next_token;
+	for (uint32_t i = 0; i < load->count; i++) {
+		struct knot_page *page = NULL;
+
+		if (!(wanted >> i & 1))
+			continue;
+		page = knot_cache_find_locked(cache, load->first + i);
+		if (page)
+			page->referenced = true;
+		else if (!cache->cluster_busy && cache->free_count + cache->evictable > cache->reserved &&
+			 put_placeholder_locked(cache, load, load->first + i))
+			load->among |= 1ULL << i;
+	}
+	go = load->among != 0;
+	if (go)
+		cache->cluster_busy = true;
+	pthread_mutex_unlock(&cache->mutex);
+	if (!go)
+		return;
+	load->buffer = cache->cluster_buffer;
+	finish_neighbours(load, !read_pages(load, load->first, load->count, load->buffer));
+	pthread_mutex_lock(&cache->mutex);
+	cache->cluster_busy = false;
+	pthread_mutex_unlock(&cache->mutex);
+	knot_room_signal(&load->txn->room);
+}
+
+void knot_txn_read_ahead(struct knot_txn *txn, const uint64_t *pages, size_t count, struct knot_request *request)
+{
+	size_t next;
+
+	if (count)
+		knot_request_will_block(request);
+	for (size_t at = 0; at < count; at = next) {
+		struct load load = { .txn = txn, .page_no = NO_PAGE, .type = KNOT_PAGE_TREE, .first = pages[at] };
+		uint64_t wanted = 0;
+
+		for (next = at; next < count; next++) {
+			if (pages[next] / KNOT_CLUSTER_PAGES != load.first / KNOT_CLUSTER_PAGES)
+				break;
+			load.count = (uint32_t)(pages[next] - load.first + 1);
+			wanted |= 1ULL << (load.count - 1);
+		}
+		if (load.first < txn->options.super->pages && load.count <= txn->options.super->pages - load.first)
+			read_ahead(&load, wanted);
+	}
 }

@@ -142,6 +142,13 @@ size_t knot_txn_frames_pending_max(struct knot_txn *txn);
  * back. */
 void knot_txn_charge(struct knot_txn *txn, ssize_t bytes);
 
+/*
+ * A hint: these tree pages, in ascending order, will be needed soon. Those that are not in the cache are read,
+ * neighbours together; those that are there stay longer. What can't be read or is damaged is left to who needs it.
+ * Locks: none.
+ */
+void knot_txn_read_ahead(struct knot_txn *txn, const uint64_t *pages, size_t count, struct knot_request *request);
+
 /* ---- statistics -----------------------------------------------------------------------------------------------------
  */
 

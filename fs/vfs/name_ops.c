@@ -118,6 +118,7 @@ static int count_entry(struct knot_op *op, struct knot_inode *dir, bool is_dir)
 	return 0;
 }
 
+/* The inode's item before its name: in the order of their keys, so that new inodes fill the tree's pages. */
 static int make_body(struct knot_op *op)
 {
 	struct make *make = knot_container_of(op, struct make, op);
@@ -129,9 +130,6 @@ static int make_body(struct knot_op *op)
 		err = knot_op_reserve(op, 4, 1, 0);
 	if (!err)
 		err = knot_space_new_inode_no(op->volume->space, op->mtr, &inode_no);
-	if (!err)
-		err = knot_dir_add(op->nodes, op->mtr, make->parent, make->name.bytes, make->name.len_bytes, inode_no,
-				   knot_mode_to_type(make->mode), &cookie);
 	if (err)
 		return err;
 	knot_op_new_attr(op, dir, inode_no, make->mode, &make->attr);
@@ -143,6 +141,9 @@ static int make_body(struct knot_op *op)
 	}
 	if (!err)
 		err = knot_inode_create(op->nodes, op->mtr, &make->attr);
+	if (!err)
+		err = knot_dir_add(op->nodes, op->mtr, make->parent, make->name.bytes, make->name.len_bytes, inode_no,
+				   knot_mode_to_type(make->mode), &cookie);
 	if (!err)
 		err = knot_lookups_reserve(op->volume->lookups, inode_no);
 	if (!err)

@@ -147,7 +147,7 @@ static int walk_locked(struct walk *walk, struct knot_mtr *mtr)
 	return err > 0 ? 0 : err;
 }
 
-/* One stay under the lock. A miss with entries at hand ends the listing for now: the caller has something to do. */
+/* One stay under the lock; after a miss the next one goes on behind what was taken. */
 static int walk_once(struct walk *walk, struct knot_request *request)
 {
 	struct knot_mtr mtr;
@@ -164,11 +164,9 @@ static int walk_once(struct walk *walk, struct knot_request *request)
 			err = walk_locked(walk, &mtr);
 		}
 		missed = err == -KNOT_EMISS;
-		if (missed && walk->taken) {
-			walk->full = true;
-			err = 0;
-		}
 		err = knot_mtr_finish(&mtr, err);
+		if (missed && err == KNOT_RETRY && walk->asked_for)
+			knot_ahead_of_listing(walk->volume, request, walk->dir, walk->offset);
 		if (missed && (err == -EUCLEAN || err == -EIO) && walk->asked_for) {
 			walk->unreadable = walk->asked_for; /* the entry is fine: list it */
 			err = 0;

@@ -35,6 +35,16 @@ struct knot_background {
 
 #define KNOT_ATIMES_MAX 1024u
 
+/* ahead.c: entries of a directory whose inodes were looked up together, by cookie. */
+struct knot_listing_window {
+	uint64_t dir;          /* 0: none */
+	uint64_t from, to;
+	uint32_t entries;      /* how many were wanted */
+	uint32_t misses_left;
+};
+
+#define KNOT_LISTING_WINDOWS 4u
+
 struct knot_volume {
 	struct knot_volume_options options;
 	struct knot_messages messages;   /* ours: passes on to the options' */
@@ -61,6 +71,8 @@ struct knot_volume {
 	uint64_t orphan_scan_from;
 	uint64_t atimes[KNOT_ATIMES_MAX];/* inodes whose access time is not logged yet */
 	size_t atime_count;
+	struct knot_listing_window windows[KNOT_LISTING_WINDOWS];
+	unsigned next_window;
 
 	_Atomic bool reclaim_hint;       /* something was queued since somebody looked */
 	pthread_mutex_t reclaim_mutex;   /* one reclaims at a time */
@@ -167,6 +179,11 @@ void knot_background_wake(struct knot_volume *volume);
 bool knot_background_forget(struct knot_volume *volume, uint64_t inode_no, uint64_t lookups);
 /* Take the queued forgets into the table. */
 void knot_background_apply_forgets(struct knot_volume *volume, struct knot_request *request);
+
+/* ---- ahead.c ---- */
+
+/* The attributes of an entry behind `offset` are not in the cache: get many, if that seems to pay. Locks: none. */
+void knot_ahead_of_listing(struct knot_volume *volume, struct knot_request *request, uint64_t dir, uint64_t offset);
 
 /* ---- atime.c ---- */
 
