@@ -179,19 +179,34 @@ int knot_mount_attach(const struct knot_mount_options *options, struct knot_moun
 	return err;
 }
 
+/* Is something else mounted over it, or is it gone and shows what was below? */
+static bool is_hidden(const struct knot_mount *mount)
+{
+	struct statx stx;
+
+	return mount->is_known && statx(AT_FDCWD, mount->dir, AT_STATX_DONT_SYNC, STATX_TYPE, &stx) == 0 &&
+	       makedev(stx.stx_dev_major, stx.stx_dev_minor) != mount->device;
+}
+
 int knot_mount_detach(const struct knot_mount *mount, bool lazily)
 {
+	if (is_hidden(mount))
+		return -ESTALE;
 	return unmount(mount->dir, mount->by_helper, lazily);
 }
 
 /* ---- tuning ---- */
 
-void knot_mount_tune(const struct knot_mount *mount)
+void knot_mount_tune(struct knot_mount *mount)
 {
 	static const char *const suffixes[] = { "", "-fuseblk" };
 	struct stat st;
 
-	if (geteuid() != 0 || stat(mount->dir, &st) != 0)
+	if (stat(mount->dir, &st) != 0)
+		return;
+	mount->device = st.st_dev;
+	mount->is_known = true;
+	if (geteuid() != 0)
 		return;
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		char path[128];

@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct knot_mount_options {
 	const char *image;    /* a path that still leads there */
@@ -21,6 +22,8 @@ struct knot_mount {
 	int fd;             /* /dev/fuse: the connection; the caller's */
 	bool by_helper;     /* fusermount3 mounted it and must unmount it */
 	bool block;         /* fuseblk: syncfs and DESTROY come */
+	bool is_known;      /* `device` is set */
+	dev_t device;       /* of the files in it: somebody else may have mounted something over it */
 	char dir[PATH_MAX]; /* absolute */
 };
 
@@ -39,11 +42,14 @@ int knot_mount_attach(const struct knot_mount_options *options, struct knot_moun
 /*
  * Unmount; `lazily`: also when it is in use. Of a fuseblk mount returns after the reply to DESTROY: another thread
  * must serve.
- * Errors: -EBUSY; -EINVAL nothing is mounted there any more.
+ * Errors: -EBUSY; -EINVAL nothing is mounted there any more; -ESTALE what is to be seen there is not our mount.
  */
 int knot_mount_detach(const struct knot_mount *mount, bool lazily);
 
-/* Let the kernel read ahead 1 MiB of each file; only root can, and others go on without. The mount must be served. */
-void knot_mount_tune(const struct knot_mount *mount);
+/*
+ * Note what tells our mount from others. Let the kernel read ahead 1 MiB of each file; only root can, and others go on
+ * without. The mount must be served.
+ */
+void knot_mount_tune(struct knot_mount *mount);
 
 #endif

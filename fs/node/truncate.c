@@ -376,8 +376,13 @@ static int next_truncation(struct knot_nodes *nodes, struct knot_request *reques
 			if (!err && (knot_key_object(&found) != KNOT_OBJECT_TRUNCATIONS ||
 				     knot_key_kind(&found) != KNOT_KIND_TRUNCATION))
 				err = -ENOENT;
-			if (!err && len_bytes != sizeof(item))
+			/* a number that no object has: going on from it could lead back to it */
+			if (!err && (len_bytes != sizeof(item) || knot_key_offset_high(&found) ||
+				     knot_key_offset_low(&found) >= INT64_MAX)) {
+				knot_message(knot_txn_messages(nodes->txn), KNOT_ERROR,
+					     "the list of truncations has an impossible entry; run fsck.knotfs");
 				err = -EUCLEAN;
+			}
 			if (!err) {
 				memcpy(&item, value, sizeof(item));
 				*object = knot_key_offset_low(&found);

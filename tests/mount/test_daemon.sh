@@ -247,6 +247,37 @@ a_signal_ends_a_mount_that_is_in_use() {
 	unmount_is_clean "$dir"
 }
 
+a_signal_leaves_what_others_mounted_over_it() {
+	local pid
+
+	is_root || return 0
+	"$bin/knotfs" -f "$image" "$dir" 2>err &
+	pid=$!
+	pids+=("$pid")
+	wait_mounted "$dir" || fail "not mounted"
+	echo below >"$dir/below"
+	mount -t tmpfs none "$dir" || fail "can't mount over it"
+	kill -TERM $pid
+	wait $pid || fail "exit code $?: $(cat err)"
+	[ "$(type_at "$dir")" = tmpfs ] || fail "what was mounted over it is gone"
+	umount "$dir"
+	umount "$dir" || fail "its own mount point is gone"
+	expect 0 "" "$bin/knotfs" "$image" "$dir"
+	[ "$(cat "$dir/below")" = below ] || fail "not saved"
+	unmount_is_clean "$dir"
+}
+
+statfs_and_removed_directories_are_as_elsewhere() {
+	expect 0 "" "$bin/knotfs" "$image" "$dir"
+	[ "$(stat -f -c %c "$dir")" -ge "$(stat -f -c %d "$dir")" ] || fail "more free inodes than inodes"
+	mkdir "$dir/removed"
+	exec 9<"$dir/removed"
+	rmdir "$dir/removed"
+	[ "$(stat -L -c %h /proc/self/fd/9)" = 0 ] || fail "a removed directory has links"
+	exec 9<&-
+	unmount_is_clean "$dir"
+}
+
 a_killed_daemon_is_recovered_from_and_its_mount_point_detached() {
 	local pid round
 
@@ -439,7 +470,8 @@ only_the_owner_may_have_it_checkpointed() {
 
 for case in usage_is_told what_can_not_be_mounted_is_refused_with_one_line files_are_there_after_unmount_and_mount \
 	the_mount_has_the_right_type options_are_obeyed an_image_in_use_is_refused_by_name a_signal_unmounts_cleanly \
-	a_signal_ends_a_mount_that_is_in_use a_killed_daemon_is_recovered_from_and_its_mount_point_detached \
+	a_signal_ends_a_mount_that_is_in_use a_signal_leaves_what_others_mounted_over_it \
+	statfs_and_removed_directories_are_as_elsewhere a_killed_daemon_is_recovered_from_and_its_mount_point_detached \
 	a_read_only_mount_changes_nothing knotctl_reports_and_works unmounting_returns_when_the_daemon_has_ended \
 	writing_and_chown_clear_setuid mount_8_and_fstab_work a_block_device_is_mounted_as_itself an_ordinary_user_mounts_too \
 	only_the_owner_may_have_it_checkpointed; do
