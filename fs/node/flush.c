@@ -286,8 +286,14 @@ static int write_set(struct knot_nodes *nodes, struct flush_set *set)
 	return first_err;
 }
 
+/* With data=strict what follows would not be a prefix of all operations: nothing more may count. */
 static void say_lost(struct knot_nodes *nodes, const struct knot_inode *inode, int err)
 {
+	if (knot_txn_is_strict(nodes->txn) && !inode->orphan) {
+		knot_txn_stop(nodes->txn, err, "inode %llu: its data could not be written",
+			      (unsigned long long)inode->attr.inode);
+		return;
+	}
 	knot_message(knot_txn_messages(nodes->txn), KNOT_ERROR,
 		     "inode %llu: its data could not be written (%s); its fsync fails with EIO",
 		     (unsigned long long)inode->attr.inode, strerror(-err));

@@ -12,12 +12,10 @@ static int one_round(struct knot_nodes *nodes, struct knot_request *request, con
 		     size_t *did)
 {
 	bool was = nodes->data->in_round;
-	int err = scope->closing || was ? 0 : knot_batch_make_room(nodes, request);
+	int err;
 
-	if (err) {
-		*did = 0;
-		return err;
-	}
+	if (!scope->closing && !was)
+		knot_batch_make_room(nodes, request);
 	if (!knot_txn_is_threaded(nodes->txn))
 		nodes->data->in_round = true;
 	err = knot_flush_round(nodes, request, scope, did);
@@ -116,6 +114,8 @@ int knot_data_fsync(struct knot_nodes *nodes, struct knot_request *request, uint
 		lsn = knot_txn_lsn(nodes->txn);
 	if (!err)
 		err = earlier;
+	if (err == -ENOSPC) /* the space was reserved; what had it can't be read */
+		err = -EIO;
 	return err ? err : knot_txn_commit_to(nodes->txn, lsn, false, request);
 }
 

@@ -129,6 +129,7 @@ static void give_up(struct knot_space *space, uint64_t group, const char *why)
 	if (g->bad)
 		return;
 	g->bad = true;
+	atomic_store(&space->given_up, true);
 	space->free -= g->free_pages;
 	g->free_pages = 0;
 	g->free_clusters = 0;

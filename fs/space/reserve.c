@@ -57,3 +57,8 @@ uint64_t knot_space_waiting(const struct knot_space *space)
 {
 	return space->waiting;
 }
+
+int knot_space_error(const struct knot_space *space, int err)
+{
+	return err == -ENOSPC && atomic_load(&space->given_up) ? -EUCLEAN : err;
+}

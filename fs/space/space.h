@@ -39,6 +39,8 @@ uint64_t knot_space_free(const struct knot_space *space);
 uint64_t knot_space_total(const struct knot_space *space); /* all pages that could ever hold data or tree */
 /* Freed pages that wait for a commit: committing the log makes them available. */
 uint64_t knot_space_waiting(const struct knot_space *space);
+/* What to answer for -ENOSPC: -EUCLEAN when groups were given up, for there may be room in them. Other errors stay. */
+int knot_space_error(const struct knot_space *space, int err); /* no locks needed */
 
 /* ---- allocation in a mini-transaction ---- */
 

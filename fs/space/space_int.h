@@ -14,6 +14,8 @@
 
 #include <knotfs/format.h>
 
+#include <stdatomic.h>
+
 #define KNOT_GROUP_WORDS (KNOT_GROUP_PAGES / 64u) /* of the bitmap; one word is one cluster */
 static_assert(KNOT_CLUSTER_PAGES == 64u, "a word of the bitmap is a cluster");
 
@@ -79,6 +81,7 @@ struct knot_space {
 	uint64_t reserved;
 	uint64_t data_cursor;  /* where the next new file's pages go */
 	uint64_t tree_cursor;  /* the last tree page handed out */
+	_Atomic bool given_up; /* a group is bad */
 	uint64_t groups_ahead; /* implicit groups in use at once: one mtr can initialise so many */
 	struct knot_list freed;
 	struct knot_space_readers readers;

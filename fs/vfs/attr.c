@@ -139,7 +139,8 @@ int knot_vfs_setattr(struct knot_volume *volume, struct knot_request *request, u
 	if (volume->read_only)
 		return mask ? -EROFS : knot_vfs_getattr(volume, request, inode, attr);
 	if (mask & KNOT_SET_SIZE) {
-		err = knot_data_truncate(volume->nodes, request, inode, wanted->size, &setattr.attr);
+		err = knot_space_error(volume->space, knot_data_truncate(volume->nodes, request, inode, wanted->size,
+									 &setattr.attr));
 		/* the kernel sends the time of the truncation along; it is set already */
 		if (!(setattr.mask & KNOT_SET_MTIME))
 			setattr.mask &= ~(KNOT_SET_MTIME_NOW);

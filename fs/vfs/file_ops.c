@@ -24,7 +24,7 @@ int knot_vfs_write(struct knot_volume *volume, struct knot_request *request, uin
 	err = knot_data_write(volume->nodes, request, inode, at, len_bytes, buffer, kill_suid);
 	if (err == -ENOSPC && knot_volume_make_room(volume, request))
 		err = knot_data_write(volume->nodes, request, inode, at, len_bytes, buffer, kill_suid);
-	return err;
+	return knot_space_error(volume->space, err);
 }
 
 size_t knot_vfs_write_max(const struct knot_volume *volume)

@@ -108,7 +108,7 @@ int knot_op_run(struct knot_op *op, struct knot_volume *volume, struct knot_requ
 		if (err != -ENOSPC || tries || op->no_second_try || !knot_volume_make_room(volume, request))
 			break;
 	}
-	return err;
+	return knot_space_error(volume->space, err);
 }
 
 int knot_op_read(struct knot_volume *volume, struct knot_request *request, int (*body)(struct knot_mtr *mtr, void *arg),

@@ -110,6 +110,10 @@ static int agree(struct driver *driver, int have, int want)
 {
 	if (have == want)
 		return 0;
+	if (driver->faults && (have == -EIO || have == -EROFS || have == -EUCLEAN)) {
+		driver->fault = have;
+		return have;
+	}
 	fprintf(stderr, "operation %zu, %s: the volume says %d (%s), the model %d (%s)\n", driver->model.op,
 		driver->what, have, strerror(-have), want, strerror(-want));
 	return -EPROTO;
@@ -329,6 +333,7 @@ static int step_sync(struct driver *driver)
 		if (!number)
 			return 0;
 		say(driver, "fsync %u", number);
+		driver->synced = number;
 		have = knot_vfs_fsync(driver->volume, &driver->request, driver->inode_no[number], kind == 0);
 		synced(driver, number, kind == 0);
 	} else if (kind < 5) {
@@ -360,6 +365,7 @@ int driver_step(struct driver *driver)
 	uint64_t kind = pick(driver, 100);
 
 	model->op++;
+	driver->synced = 0;
 	model->now.sec += 1;
 	model->now.nsec = (uint32_t)pick(driver, 1000000000);
 	atomic_store(&driver->clock_nsec, (uint64_t)model->now.sec * 1000000000ULL + model->now.nsec);

@@ -22,6 +22,9 @@ struct driver {
 	size_t big_bytes; /* the largest write */
 	bool strict;      /* data=strict */
 	bool fills;       /* the volume may be full: ENOSPC is right wherever space is taken */
+	bool faults;      /* the device may fail: `fault` is the first EIO, EROFS or EUCLEAN; the model is as if not */
+	int fault;
+	unsigned synced; /* the last operation was an fsync of this model inode; 0: it was not */
 	_Atomic uint64_t clock_nsec; /* model.now, for the threads of the volume */
 	char what[160];   /* the last operation, for messages */
 };

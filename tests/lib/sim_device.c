@@ -195,6 +195,11 @@ void knot_sim_fail_read(struct knot_sim *sim, size_t n, bool sticky)
 	sim->fail_read = (struct failure){ .at = n, .sticky = sticky };
 }
 
+bool knot_sim_has_failed(const struct knot_sim *sim)
+{
+	return sim->fail_read.hit || sim->fail_write.hit || sim->fail_flush.hit;
+}
+
 /* One past the last flush before `events`: what is before it is durable. */
 static size_t durable_end(const struct knot_sim *sim, size_t events)
 {

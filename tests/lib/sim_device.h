@@ -41,6 +41,8 @@ bool knot_sim_is_flush(const struct knot_sim *sim, size_t event);
 void knot_sim_fail_write(struct knot_sim *sim, size_t n, bool sticky);
 void knot_sim_fail_flush(struct knot_sim *sim, size_t n, bool sticky);
 void knot_sim_fail_read(struct knot_sim *sim, size_t n, bool sticky);
+/* One of them did. */
+bool knot_sim_has_failed(const struct knot_sim *sim);
 
 /*
  * Called before each read and write that the volume asks for, without any lock of the simulator: it may call the volume

@@ -2,8 +2,8 @@
 /*
  * One of several processes on the same tree: tool_hammer DIR NUMBER SECONDS. Files of its own are written, truncated,
  * renamed and compared with what it knows; names in shared folders are fought for, where any of the plausible errors
- * will do. Prints the number of operations. With 0 SECONDS its own files are verified only, from their contents: each says
- * what it is.
+ * will do. Prints the number of operations. With 0 SECONDS its own files are only compared with what it knew at the end,
+ * which is in a file beside them.
  */
 #include <errno.h>
 #include <fcntl.h>
