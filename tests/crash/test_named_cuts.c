@@ -5,7 +5,8 @@
  */
 #include "tests/lib/cut_bed.h"
 
-#include "fs/txn/txn.h"
+#include "fs/txn/txn_int.h"
+#include "fs/vfs/volume_int.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +19,9 @@
 
 #define LOG_BYTES  (1u << 20)
 #define BULK_PAGES 30u /* more than an fsync takes through the log */
+/* The allocator keeps up to 64 pages back and yet may take them for data: what is freed must be more than that. */
+#define OLD_PAGES  180u
+#define NEW_PAGES  150u
 
 /* ---- freed pages ---- */
 
@@ -25,7 +29,7 @@ static bool bulk_is_whole(struct knot_volume *volume, size_t event, void *arg)
 {
 	const struct marks *marks = arg;
 
-	return event < marks->first || left_is_whole(volume, "bulk", BULK_PAGES * PAGE_BYTES, 2);
+	return event < marks->first || left_is_whole(volume, "bulk", NEW_PAGES * PAGE_BYTES, 2);
 }
 
 static void a_logged_page_freed_and_reused_for_bulk_data_keeps_the_bulk_data(void **state)
@@ -38,23 +42,23 @@ static void a_logged_page_freed_and_reused_for_bulk_data_keeps_the_bulk_data(voi
 
 	(void)state;
 	bed_open(&bed, LOG_BYTES, false);
-	bed_fill(&bed, "filler", 120);
+	bed_fill(&bed, "filler", OLD_PAGES + 60);
 	bed_checkpoint(&bed);
-	for (unsigned i = 0; i < 60; i++) { /* each page goes through the log */
+	for (unsigned i = 0; i < OLD_PAGES; i++) { /* each page goes through the log */
 		snprintf(name, sizeof(name), "%u", i);
 		inode = bed_create(&bed, name);
 		bed_write(&bed, inode, 0, PAGE_BYTES, 1);
 		bed_fsync(&bed, inode);
 	}
 	bed_fill(&bed, "more", 10);
-	for (unsigned i = 0; i < 60; i++) {
+	for (unsigned i = 0; i < OLD_PAGES; i++) {
 		snprintf(name, sizeof(name), "%u", i);
 		bed_unlink(&bed, name);
 	}
 	bed_sync(&bed);
 	from = bed_events(&bed);
 	inode = bed_create(&bed, "bulk"); /* there is room only where the small files were */
-	bed_write_pages(&bed, inode, 0, BULK_PAGES, 2);
+	bed_write_pages(&bed, inode, 0, NEW_PAGES, 2);
 	bed_fsync(&bed, inode);
 	marks.first = bed_events(&bed);
 	bed_create(&bed, "later");
@@ -67,9 +71,9 @@ static bool old_is_whole_or_gone(struct knot_volume *volume, size_t event, void 
 {
 	const struct marks *marks = arg;
 
-	if (left_exists(volume, "old") && !left_is_whole(volume, "old", 2 * BULK_PAGES * PAGE_BYTES, 1))
+	if (left_exists(volume, "old") && !left_is_whole(volume, "old", OLD_PAGES * PAGE_BYTES, 1))
 		return false;
-	return event < marks->first || left_is_whole(volume, "new", BULK_PAGES * PAGE_BYTES, 2);
+	return event < marks->first || left_is_whole(volume, "new", NEW_PAGES * PAGE_BYTES, 2);
 }
 
 static void pages_are_not_used_again_before_their_free_is_durable(void **state)
@@ -83,14 +87,14 @@ static void pages_are_not_used_again_before_their_free_is_durable(void **state)
 
 		bed_open(&bed, LOG_BYTES, strict);
 		inode = bed_create(&bed, "old");
-		bed_write_pages(&bed, inode, 0, 2 * BULK_PAGES, 1);
+		bed_write_pages(&bed, inode, 0, OLD_PAGES, 1);
 		bed_fsync(&bed, inode);
 		bed_fill(&bed, "filler", 12);
 		bed_checkpoint(&bed);
 		from = bed_events(&bed);
 		bed_unlink(&bed, "old");
 		inode = bed_create(&bed, "new");
-		bed_write_pages(&bed, inode, 0, BULK_PAGES, 2);
+		bed_write_pages(&bed, inode, 0, NEW_PAGES, 2);
 		bed_fsync(&bed, inode);
 		marks.first = bed_events(&bed);
 		bed_cut_all(&bed, from, 2, old_is_whole_or_gone, &marks);
@@ -119,24 +123,51 @@ static void a_flush_frees_only_what_it_takes_along(void **state)
 	struct marks marks;
 	struct bed bed;
 	struct unlinker unlinker = { .bed = &bed };
-	uint64_t inode;
+	uint64_t inode, other;
 	size_t from;
 
 	(void)state;
 	bed_open(&bed, LOG_BYTES, false);
+	other = bed_create(&bed, "other");
 	inode = bed_create(&bed, "old");
-	bed_write_pages(&bed, inode, 0, 2 * BULK_PAGES, 1);
+	bed_write_pages(&bed, inode, 0, OLD_PAGES, 1);
 	bed_fsync(&bed, inode);
 	bed_fill(&bed, "filler", 12);
 	bed_checkpoint(&bed);
 	from = bed_events(&bed);
-	inode = bed_create(&bed, "other");
+	bed_chmod(&bed, other, 0);
 	knot_sim_set_hook(bed.sim, unlink_while_the_log_is_written, &unlinker);
-	bed_fsync(&bed, inode);
+	bed_fsync(&bed, other);
 	knot_sim_set_hook(bed.sim, NULL, NULL);
 	assert_true(unlinker.acted);
 	inode = bed_create(&bed, "new");
-	bed_write_pages(&bed, inode, 0, BULK_PAGES, 2);
+	bed_write_pages(&bed, inode, 0, NEW_PAGES, 2);
+	bed_fsync(&bed, inode);
+	marks.first = bed_events(&bed);
+	bed_cut_all(&bed, from, 2, old_is_whole_or_gone, &marks);
+	bed_close(&bed);
+}
+
+static void a_log_flush_without_an_end_of_batch_frees_nothing(void **state)
+{
+	struct marks marks;
+	struct bed bed;
+	uint64_t inode;
+	size_t from;
+
+	(void)state;
+	bed_open(&bed, LOG_BYTES, true);
+	inode = bed_create(&bed, "old");
+	bed_write_pages(&bed, inode, 0, OLD_PAGES, 1);
+	bed_fsync(&bed, inode);
+	bed_fill(&bed, "filler", 12);
+	bed_checkpoint(&bed);
+	from = bed_events(&bed);
+	bed_unlink(&bed, "old");
+	/* as the cleaner does, or who finds the log's buffer full */
+	assert_int_equal(knot_commit_flush_log(bed.volume->txn, knot_txn_lsn(bed.volume->txn), true, NULL), 0);
+	inode = bed_create(&bed, "new");
+	bed_write_pages(&bed, inode, 0, NEW_PAGES, 2);
 	bed_fsync(&bed, inode);
 	marks.first = bed_events(&bed);
 	bed_cut_all(&bed, from, 2, old_is_whole_or_gone, &marks);
@@ -334,9 +365,9 @@ static void a_page_freed_while_it_goes_home_is_not_used_before_it_is_there(void 
 
 		bed_open(&bed, LOG_BYTES, false);
 		inode = bed_create(&bed, "old");
-		bed_fill(&bed, "filler", 40);
+		bed_fill(&bed, "filler", 140);
 		bed_checkpoint(&bed);
-		for (unsigned i = 0; i < 2; i++) {
+		for (unsigned i = 0; i < 12; i++) {
 			bed_write_pages(&bed, inode, i * 2 * WRITE_PAGES, 2 * WRITE_PAGES, 1);
 			bed_fsync(&bed, inode); /* through the log */
 		}
@@ -481,6 +512,7 @@ int main(void)
 		cmocka_unit_test(a_logged_page_freed_and_reused_for_bulk_data_keeps_the_bulk_data),
 		cmocka_unit_test(pages_are_not_used_again_before_their_free_is_durable),
 		cmocka_unit_test(a_flush_frees_only_what_it_takes_along),
+		cmocka_unit_test(a_log_flush_without_an_end_of_batch_frees_nothing),
 		cmocka_unit_test(bulk_overwrites_on_a_full_volume_are_old_or_new),
 		cmocka_unit_test(a_hot_page_logged_and_changed_again_is_never_older_than_its_fsync),
 		cmocka_unit_test(a_page_changed_while_it_goes_home_survives_a_torn_write),
