@@ -12,6 +12,7 @@
 #include "fs/util/endian.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 
 #define OFFSET_DOT          1u
@@ -111,11 +112,17 @@ static int take(struct walk *walk, const struct knot_disk_entry *entry, size_t n
 static int visit(void *arg, const struct knot_key *key, const void *value, size_t len_bytes)
 {
 	const struct knot_disk_entry *entry = value;
+	const struct walk *walk = arg;
+	struct knot_name name = { .len_bytes = len_bytes - sizeof(*entry) };
 
-	if (len_bytes <= sizeof(*entry) || len_bytes > sizeof(*entry) + KNOT_NAME_BYTES_MAX ||
-	    !knot_get64(entry->inode))
+	if (len_bytes > sizeof(*entry))
+		name.bytes = (const char *)entry->name;
+	if (!name.bytes || knot_name_check(&name) || !knot_get64(entry->inode)) {
+		knot_message(knot_txn_messages(walk->volume->txn), KNOT_ERROR,
+			     "directory %" PRIu64 " has an impossible entry; run fsck.knotfs", walk->dir);
 		return -EUCLEAN;
-	return take(arg, entry, len_bytes - sizeof(*entry), knot_key_offset_low(key));
+	}
+	return take(arg, entry, name.len_bytes, knot_key_offset_low(key));
 }
 
 static int walk_locked(struct walk *walk, struct knot_mtr *mtr)
