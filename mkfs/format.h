@@ -16,7 +16,7 @@ struct knot_mkfs_options {
 	const uint8_t *uuid;                  /* 16 bytes each; NULL: random */
 	const uint8_t *salt;
 	const uint8_t *hash_seed;
-	uint64_t log_bytes;          /* 0: 1/16 of the volume, 1 to 64 MiB */
+	uint64_t log_bytes;          /* 0: 1/16 of the volume, 2 to 64 MiB */
 	uint32_t log_segments;       /* 0: as few as possible; else exactly so many, as equal as possible */
 	uint32_t root_uid, root_gid; /* of the root directory */
 	uint32_t root_permissions;   /* 0: 0755 */

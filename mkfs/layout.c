@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define LOG_DEFAULT_SHARE     16u
-#define LOG_DEFAULT_MIN_PAGES (1u << 20 >> KNOT_PAGE_SHIFT)
+#define LOG_DEFAULT_MIN_PAGES 512u
 #define LOG_DEFAULT_MAX_PAGES (64u << 20 >> KNOT_PAGE_SHIFT)
 
 /* Groups that are looked at for a place of the log: bounds those that are written. */

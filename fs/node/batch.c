@@ -30,19 +30,18 @@ bool knot_batch_is_costly(struct knot_nodes *nodes)
 	return inodes * INODE_LOG_BYTES + pages * KNOT_PAGE_BYTES > nodes->data->batch_bytes_max;
 }
 
-int knot_batch_make_room(struct knot_nodes *nodes, struct knot_request *request)
+void knot_batch_make_room(struct knot_nodes *nodes, struct knot_request *request)
 {
 	struct knot_mtr mtr;
 	int err;
 
 	if (!knot_txn_is_strict(nodes->txn))
-		return 0;
+		return;
 	knot_mtr_init(&mtr, nodes->txn, request);
 	do {
 		err = knot_mtr_begin(&mtr, knot_mtr_pages_limit(nodes->txn) / 2, 0);
 		err = knot_mtr_finish(&mtr, err);
 	} while (err == KNOT_RETRY);
-	return err;
 }
 
 static void set_gate(struct knot_nodes *nodes, struct knot_request *request, bool closed)

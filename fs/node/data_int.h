@@ -208,9 +208,9 @@ int knot_data_run_loose_chains(struct knot_nodes *nodes, struct knot_request *re
 bool knot_batch_is_costly(struct knot_nodes *nodes);
 /*
  * data=strict: wait until a flush finds the half of the ring that it may use. Flushes themselves must not wait for it, since who
- * empties the ring may wait for them. No locks, nothing in flight.
+ * empties the ring may wait for them. Best effort: what can't be had, the flush itself will say. No locks, nothing in flight.
  */
-int knot_batch_make_room(struct knot_nodes *nodes, struct knot_request *request);
+void knot_batch_make_room(struct knot_nodes *nodes, struct knot_request *request);
 /* knot_data_flush_all() of everything, for who closes the batch. */
 int knot_data_flush_closing(struct knot_nodes *nodes, struct knot_request *request);
 

@@ -203,7 +203,7 @@ static void list_reader(struct bench *bench, struct list *list, unsigned long *r
 /* ---- the tests --------------------------------------------------------------------------------------------------- */
 
 static const struct scene ordered = { 48u << 20, 4096, 0, 0, false };
-static const struct scene strict = { 48u << 20, 4096, 1u << 20, 0, true };
+static const struct scene strict = { 48u << 20, 4096, 0, 0, true };
 static const struct scene segmented = { 160u << 20, 16384, 2u << 20, 5, false };
 static const struct scene segmented_strict = { 160u << 20, 8192, 4u << 20, 3, true };
 
