@@ -293,7 +293,7 @@ static void default_log_follows_the_volume(void **state)
 
 	(void)state;
 	assert_int_equal(knot_mkfs_plan(16 * MIB, 4096, &options, &super), 0);
-	assert_int_equal(log_pages(&super), 256);
+	assert_int_equal(log_pages(&super), 512);
 	assert_int_equal(super.segment_count, 1);
 	assert_int_equal(knot_mkfs_plan(256 * MIB, 4096, &options, &super), 0);
 	assert_int_equal(log_pages(&super), 4096);
