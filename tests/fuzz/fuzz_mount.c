@@ -81,7 +81,8 @@ static void change_name(struct knot_volume *volume, uint64_t dir, const struct n
 		(void)knot_vfs_rmdir(volume, NULL, dir, name->bytes, name->len_bytes);
 		break;
 	case 2:
-		(void)knot_vfs_rename(volume, NULL, dir, name->bytes, name->len_bytes, FUZZ_ROOT, "linked", 6, flags % 8);
+		(void)knot_vfs_rename(volume, NULL, dir, name->bytes, name->len_bytes, FUZZ_ROOT, "linked", 6,
+				      flags % 8);
 		break;
 	case 3:
 		(void)knot_vfs_rename(volume, NULL, FUZZ_ROOT, "directory0", 10, dir, "moved", 5, flags % 8);

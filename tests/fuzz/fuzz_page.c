@@ -14,7 +14,8 @@ static void read_all(const void *page)
 		knot_tree_page_item(page, i, &item);
 		for (size_t b = 0; b < item.payload_bytes; b++)
 			sink = (uint8_t)(sink + ((const uint8_t *)item.payload)[b]);
-		if (!knot_tree_page_covers(page, &item.key) || knot_tree_page_find(page, &item.key, &found) != i || !found)
+		if (!knot_tree_page_covers(page, &item.key) || knot_tree_page_find(page, &item.key, &found) != i ||
+		    !found)
 			abort();
 	}
 }
@@ -58,7 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (fuzz_take(&input, 1) % 2)
 			fuzz_patch_item(page, &input);
 		else
-			fuzz_patch_bytes(page, 64 + fuzz_take(&input, 2) % 4032, &input, 1 + (unsigned)fuzz_take(&input, 1) % 16);
+			fuzz_patch_bytes(page, 64 + fuzz_take(&input, 2) % 4032, &input,
+					 1 + (unsigned)fuzz_take(&input, 1) % 16);
 	}
 	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (types[i] != KNOT_PAGE_TREE)

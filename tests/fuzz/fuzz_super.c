@@ -4,8 +4,9 @@
 
 static void derive(const struct knot_super *super)
 {
-	const uint64_t some[] = { 0, 1, 2, 2048, super->pages - 1, super->state_page, super->root_page,
-				  super->group_table_page };
+	const uint64_t some[] = {
+		0, 1, 2, 2048, super->pages - 1, super->state_page, super->root_page, super->group_table_page
+	};
 
 	for (unsigned i = 0; i < sizeof(some) / sizeof(some[0]); i++)
 		(void)knot_super_page_is_fixed(super, some[i]);

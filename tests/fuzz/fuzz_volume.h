@@ -65,7 +65,7 @@ static inline struct knot_time fuzz_now(void *arg)
 {
 	uint64_t *clock = arg;
 
-	return (struct knot_time){ .sec = (int64_t)++*clock };
+	return (struct knot_time){ .sec = (int64_t)++ * clock };
 }
 
 /* KNOT_FUZZ_VERBOSE=1 shows what the volume says. */
@@ -132,10 +132,11 @@ static inline void fuzz_populate(struct knot_volume *volume)
 		fuzz_must(knot_vfs_mkdir(volume, NULL, d == 3 ? dir.inode : FUZZ_ROOT, name, strlen(name), 0755, &dir),
 			  "mkdir");
 		for (unsigned f = 0; f < 24; f++) {
-			snprintf(name, sizeof(name), "file%u%.*s", f, f == 7 ? 200 : (int)f,
-				 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-				 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-				 "xxxxxxxxxxxxxxx");
+			snprintf(
+				name, sizeof(name), "file%u%.*s", f, f == 7 ? 200 : (int)f,
+				"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+				"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+				"xxxxxxxxxxxxxxx");
 			knot_vfs_forget(volume, NULL, fuzz_make_file(volume, dir.inode, name, f * f * 20), 1);
 		}
 	}
@@ -166,8 +167,7 @@ static inline void fuzz_find_pages(struct fuzz_volume *fuzz)
 		/* check pages are many and have no structure: a few are enough */
 		if (knot_get32(header->type) == KNOT_PAGE_CHECKS && no > 4)
 			continue;
-		fuzz->pages[fuzz->page_count++] =
-			(struct fuzz_page){ .page_no = no, .type = knot_get32(header->type) };
+		fuzz->pages[fuzz->page_count++] = (struct fuzz_page){ .page_no = no, .type = knot_get32(header->type) };
 	}
 }
 
@@ -215,8 +215,22 @@ static inline void fuzz_patch_item(uint8_t *page, struct fuzz_input *input)
 		tree->slots[slot % count] = tree->slots[fuzz_take(input, 1) % count];
 		break;
 	case 1: { /* 8 bytes somewhere in key or value: an interesting number */
-		static const uint64_t numbers[] = { 0, 1, 2, 3, 16, 255, 4095, 4096, 1ULL << 31, 1ULL << 32, INT64_MAX,
-						    UINT64_MAX, UINT64_MAX - 1, UINT32_MAX, 2048, 17 };
+		static const uint64_t numbers[] = { 0,
+						    1,
+						    2,
+						    3,
+						    16,
+						    255,
+						    4095,
+						    4096,
+						    1ULL << 31,
+						    1ULL << 32,
+						    INT64_MAX,
+						    UINT64_MAX,
+						    UINT64_MAX - 1,
+						    UINT32_MAX,
+						    2048,
+						    17 };
 		knot_le64 value;
 
 		at += (unsigned)fuzz_take(input, 1);

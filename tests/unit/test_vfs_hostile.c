@@ -61,9 +61,9 @@ static void find_last_item(struct fixture *fixture, uint64_t object, uint8_t kin
 static void put_back(struct fixture *fixture, struct found_item *found)
 {
 	knot_page_seal(&found->super.seal, found->page);
-	assert_int_equal(knot_device_write(fixture->device, found->page, sizeof(found->page),
-					   found->page_no * KNOT_PAGE_BYTES),
-			 0);
+	assert_int_equal(
+		knot_device_write(fixture->device, found->page, sizeof(found->page), found->page_no * KNOT_PAGE_BYTES),
+		0);
 }
 
 /* Make the offset of the last item of (object, kind) larger than any that is ever given. */
@@ -88,7 +88,8 @@ static void extent_under_a_key_that_is_too_long_is_damage(void **state)
 
 	assert_int_equal(make_file(fixture, ROOT, "file", &inode), 0);
 	for (uint64_t page = 2; page < 20; page += 4)
-		assert_int_equal(knot_vfs_write(fixture->volume, NULL, inode, page * KNOT_PAGE_BYTES, 4, "data", false), 0);
+		assert_int_equal(knot_vfs_write(fixture->volume, NULL, inode, page * KNOT_PAGE_BYTES, 4, "data", false),
+				 0);
 	put_down(fixture);
 	lengthen_last_key(fixture, inode, KNOT_KIND_EXTENT);
 	fixture_open(fixture);
