@@ -57,6 +57,27 @@ bool knot_super_page_is_fixed(const struct knot_super *super, uint64_t page_no)
 	return false;
 }
 
+static bool overlap(uint64_t a, uint64_t a_count, uint64_t b, uint64_t b_count)
+{
+	return a < b + b_count && b < a + a_count;
+}
+
+bool knot_super_range_has_fixed(const struct knot_super *super, uint64_t page_no, uint64_t pages)
+{
+	uint64_t at = page_no % KNOT_GROUP_PAGES;
+
+	if (overlap(page_no, pages, KNOT_SUPER_PAGE, 1) || overlap(page_no, pages, KNOT_SUPER_SPARE_PAGE, 1) ||
+	    overlap(page_no, pages, super->state_page, 1) || overlap(page_no, pages, super->root_page, 1) ||
+	    overlap(at, pages, KNOT_GROUP_HEADER_AT, 1 + super->group_check_pages) ||
+	    overlap(page_no, pages, super->group_table_page, super->group_table_pages))
+		return true;
+	for (uint32_t i = 0; i < super->segment_count; i++) {
+		if (overlap(page_no, pages, super->segments[i].page_no, super->segments[i].pages))
+			return true;
+	}
+	return false;
+}
+
 void knot_super_encode(const struct knot_super *super, uint64_t page_no, void *page)
 {
 	struct knot_disk_superblock *disk = page;

@@ -69,4 +69,7 @@ uint32_t knot_super_group_pages(const struct knot_super *super, uint64_t group);
  */
 bool knot_super_page_is_fixed(const struct knot_super *super, uint64_t page_no);
 
+/* True if any of these pages, all of one group, is such a page or the tree's root. */
+bool knot_super_range_has_fixed(const struct knot_super *super, uint64_t page_no, uint64_t pages);
+
 #endif

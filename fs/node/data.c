@@ -56,6 +56,11 @@ int knot_data_start(struct knot_nodes *nodes)
 	if (knot_txn_is_read_only(nodes->txn))
 		return 0;
 	err = knot_data_recover(nodes);
+	if (err == -EUCLEAN || err == -EIO) {
+		/* what could be lost is only free space; but a file that grows into the range would lose data later */
+		knot_txn_stop(nodes->txn, err, "a truncation that was cut short can't be finished");
+		err = 0;
+	}
 	if (!err && knot_txn_is_threaded(nodes->txn))
 		err = knot_flush_thread_start(nodes);
 	return err;

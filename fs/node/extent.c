@@ -46,7 +46,8 @@ static int decode(struct knot_nodes *nodes, const struct knot_key *key, const vo
 	out.flags = knot_get32(disk.flags);
 	if (out.pages == 0 || out.pages > KNOT_GROUP_PAGES || out.page_no == 0 || out.page_no >= super->pages ||
 	    out.pages > super->pages - out.page_no || out.file_page > UINT64_MAX / 2 ||
-	    out.page_no / KNOT_GROUP_PAGES != (out.page_no + out.pages - 1) / KNOT_GROUP_PAGES)
+	    out.page_no / KNOT_GROUP_PAGES != (out.page_no + out.pages - 1) / KNOT_GROUP_PAGES ||
+	    knot_super_range_has_fixed(super, out.page_no, out.pages))
 		return bad_extent(nodes, knot_key_object(key), out.file_page);
 	*extent = out;
 	return 0;

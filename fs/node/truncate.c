@@ -269,6 +269,8 @@ static int run_chain(struct knot_nodes *nodes, struct knot_request *request, str
 
 	while (!err && more)
 		err = chain_step(nodes, request, plan->object, from_page, plan->inode_no, &more);
+	if (err) /* the file must not grow into the range before the chain ends, at the next mount */
+		knot_txn_stop(nodes->txn, err, "freeing what a truncation cut off failed");
 	knot_txn_lock(nodes->txn, request);
 	plan->inode->data->flushing = false;
 	plan->inode->data->chain = false;

@@ -377,6 +377,38 @@ static void malformed_superblocks_are_refused(void **state)
 	knot_device_close(f.device);
 }
 
+static void a_range_is_fixed_exactly_if_one_of_its_pages_is(void **state)
+{
+	struct knot_super super = {
+		.pages = 3 * KNOT_GROUP_PAGES,
+		.check_entry_bytes = KNOT_CHECK_BYTES_CRC32C,
+		.state_page = 19,
+		.root_page = 64,
+		.group_table_page = 20,
+		.group_table_pages = 1,
+		.segment_count = 2,
+		.segments = { { 2049, 300 }, { KNOT_GROUP_PAGES + 30, 500 } },
+	};
+	uint64_t random = 7;
+
+	(void)state;
+	knot_super_derive(&super);
+	for (unsigned i = 0; i < 20000; i++) {
+		uint64_t page_no, pages, limit;
+		bool fixed = false;
+
+		random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+		page_no = (random >> 33) % (i % 2 ? super.pages : 2600);
+		limit = KNOT_GROUP_PAGES - page_no % KNOT_GROUP_PAGES;
+		pages = 1 + (random >> 20) % 40;
+		if (pages > limit)
+			pages = limit;
+		for (uint64_t page = page_no; page < page_no + pages; page++)
+			fixed |= knot_super_page_is_fixed(&super, page) || page == super.root_page;
+		assert_int_equal(knot_super_range_has_fixed(&super, page_no, pages), fixed);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +421,7 @@ int main(void)
 		cmocka_unit_test(unknown_features_are_refused_by_name),
 		cmocka_unit_test(unknown_ro_feature_allows_reading),
 		cmocka_unit_test(malformed_superblocks_are_refused),
+		cmocka_unit_test(a_range_is_fixed_exactly_if_one_of_its_pages_is),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
