@@ -363,12 +363,12 @@ static void a_page_freed_while_it_goes_home_is_not_used_before_it_is_there(void 
 		struct freer freer = { .bed = &bed, .skip = skip };
 		uint64_t inode;
 
-		bed_open(&bed, LOG_BYTES, false);
+		bed_open(&bed, 4 * LOG_BYTES, false); /* the hook must not need the cleaner */
 		inode = bed_create(&bed, "old");
-		bed_fill(&bed, "filler", 140);
+		bed_fill(&bed, "filler", 170);
 		bed_checkpoint(&bed);
-		for (unsigned i = 0; i < 12; i++) {
-			bed_write_pages(&bed, inode, i * 2 * WRITE_PAGES, 2 * WRITE_PAGES, 1);
+		for (unsigned i = 0; i < 30; i++) {
+			bed_write_pages(&bed, inode, i * WRITE_PAGES, WRITE_PAGES, 1);
 			bed_fsync(&bed, inode); /* through the log */
 		}
 		knot_sim_set_hook(bed.sim, free_and_reuse_while_it_goes_home, &freer);
