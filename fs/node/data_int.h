@@ -162,6 +162,13 @@ int knot_extent_find(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t ob
 int knot_extent_map(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t file_page, uint64_t pages,
 		    uint64_t page_no, int64_t *delta);
 
+/*
+ * Free the extents from `from_page` on, the last ones first, at most `extents_max`; `*more`: some are left. Leaves the
+ * inline item alone: the inode whose number the object has may have new data in it while a chain frees the old.
+ */
+int knot_extent_free(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t from_page,
+		     unsigned extents_max, bool *more, uint64_t *freed_pages);
+
 /* The inline item: length (-ENOENT: none) and bytes, at most KNOT_VALUE_BYTES_MAX. */
 int knot_inline_get(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t inode_no, uint8_t *bytes,
 		    size_t *len_bytes);

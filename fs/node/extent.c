@@ -231,8 +231,8 @@ int knot_extent_map(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t obj
 	return err;
 }
 
-int knot_data_free_extents_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t from_page,
-				  unsigned extents_max, bool *more, uint64_t *freed_pages)
+int knot_extent_free(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t from_page,
+		     unsigned extents_max, bool *more, uint64_t *freed_pages)
 {
 	uint64_t freed = 0;
 	bool left = true;
@@ -260,12 +260,22 @@ int knot_data_free_extents_locked(struct knot_nodes *nodes, struct knot_mtr *mtr
 			return err;
 		left = !err && last.file_page + last.pages > from_page;
 	}
-	if (!left && from_page == 0) {
-		int err = knot_inline_remove(nodes, mtr, object);
+	*more = left;
+	*freed_pages = freed;
+	return 0;
+}
 
-		if (err)
-			return err;
-	}
+int knot_data_free_extents_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t from_page,
+				  unsigned extents_max, bool *more, uint64_t *freed_pages)
+{
+	uint64_t freed;
+	bool left;
+	int err = knot_extent_free(nodes, mtr, object, from_page, extents_max, &left, &freed);
+
+	if (!err && !left && from_page == 0)
+		err = knot_inline_remove(nodes, mtr, object);
+	if (err)
+		return err;
 	*more = left;
 	*freed_pages = freed;
 	return 0;

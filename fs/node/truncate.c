@@ -149,7 +149,7 @@ static int shrink_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct 
 	err = cut_tail(nodes, mtr, inode, plan, next);
 	if (err || *next != TRUNCATE_DONE)
 		return err;
-	err = knot_data_free_extents_locked(nodes, mtr, attr.data_object, from_page, CHAIN_EXTENTS_MAX, &more, &freed);
+	err = knot_extent_free(nodes, mtr, attr.data_object, from_page, CHAIN_EXTENTS_MAX, &more, &freed);
 	if (err)
 		return err;
 	if (more) {
@@ -247,8 +247,7 @@ static int chain_step(struct knot_nodes *nodes, struct knot_request *request, ui
 			struct knot_key key;
 			uint64_t freed = 0;
 
-			err = knot_data_free_extents_locked(nodes, &mtr, object, from_page, CHAIN_EXTENTS_MAX, more,
-							    &freed);
+			err = knot_extent_free(nodes, &mtr, object, from_page, CHAIN_EXTENTS_MAX, more, &freed);
 			truncation_key(&key, object);
 			if (!err && !*more)
 				err = knot_tree_remove(nodes->tree, &mtr, &key);
