@@ -269,6 +269,28 @@ static void a_sync_ends_while_others_go_on_writing(void **state)
 	}
 }
 
+static void what_is_written_after_a_cut_to_0_outlives_the_freeing_of_the_old_extents(void **state)
+{
+	struct fixture fixture;
+	uint64_t inode;
+
+	(void)state;
+	for (unsigned strict = 0; strict < 2; strict++) {
+		make(&fixture, 64u << 20, strict, false);
+		inode = create(&fixture, "file");
+		write_fragmented(&fixture, inode, 300);
+		truncate_to(&fixture, inode, 0);
+		write_at(&fixture, inode, 0, 100, 'n'); /* so little that it becomes an inline item */
+		assert_int_equal(knot_vfs_fsync(fixture.volume, NULL, inode, false), 0);
+		assert_int_equal(byte_at(&fixture, inode, 0), 'n');
+		assert_int_equal(knot_volume_tick(fixture.volume, true), 0);
+		assert_int_equal(byte_at(&fixture, inode, 99), 'n');
+		fixture_reopen(&fixture);
+		assert_int_equal(byte_at(&fixture, number_of(&fixture, ROOT, "file"), 99), 'n');
+		end(&fixture);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +299,7 @@ int main(void)
 		cmocka_unit_test(a_clock_that_was_set_back_delays_no_flush),
 		cmocka_unit_test(a_file_of_many_extents_that_is_cut_to_0_gives_its_pages_back),
 		cmocka_unit_test(a_full_volume_finds_what_was_cut_to_0),
+		cmocka_unit_test(what_is_written_after_a_cut_to_0_outlives_the_freeing_of_the_old_extents),
 		cmocka_unit_test(a_long_truncation_does_not_wait_for_a_batch_that_waits_for_it),
 		cmocka_unit_test(an_error_waits_for_its_fsync_though_the_inode_was_not_used_for_long),
 		cmocka_unit_test(a_sync_ends_while_others_go_on_writing),
