@@ -433,7 +433,10 @@ static void verify_append(struct client *client, unsigned index)
 	}
 	generation = got >= 8 ? generation_in(client->buffer) : 0;
 	if (!in_range(client, name, item, generation)) {
-		wrong(client, "%s: %zd bytes", name, got);
+		for (size = 0; size < (uint64_t)got && !client->buffer[size]; size++)
+			;
+		wrong(client, "%s: %zd bytes, %llu zeros at the beginning; %llu bytes were synced", name, got,
+		      (unsigned long long)size, (unsigned long long)item->durable_bytes);
 		return;
 	}
 	if (generation == item->durable && (uint64_t)got < item->durable_bytes)
