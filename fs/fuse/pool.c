@@ -131,6 +131,8 @@ static int serve_one(struct knot_slot *slot)
 		return -errno;
 	if (got == 0)
 		return -ENODEV;
+	if ((size_t)got >= sizeof(struct fuse_in_header))
+		knot_placement_follow(&slot->placement, (const struct fuse_in_header *)(const void *)slot->header);
 	slot->request = (struct knot_request){ .about_to_block = hand_over };
 	options->serve(options->arg, slot, (size_t)got);
 	return 0;
@@ -185,6 +187,7 @@ static bool take_role(struct knot_slot *slot)
 	}
 	mine = !atomic_load(&pool->stopping);
 	pthread_mutex_unlock(&pool->mutex);
+	knot_placement_reset(&slot->placement);
 	return mine;
 }
 

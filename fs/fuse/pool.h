@@ -9,6 +9,7 @@
 #ifndef KNOT_FUSE_POOL_H
 #define KNOT_FUSE_POOL_H
 
+#include "fs/fuse/placement.h"
 #include "fs/util/request.h"
 
 #include <pthread.h>
@@ -34,6 +35,7 @@ struct knot_slot {
 	_Atomic uint64_t read_bytes, write_bytes, handed_over;
 
 	struct knot_pool *pool; /* from here on the pool's own */
+	struct knot_placement placement;
 	pthread_t thread;
 	pthread_cond_t wake;
 	struct knot_slot *next_parked;

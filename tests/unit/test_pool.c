@@ -302,6 +302,18 @@ static void a_failing_read_ends_the_pool_with_its_error(void **state)
 	assert_int_equal(knot_pool_free(bench.pool), -EBADF);
 }
 
+static void the_last_processor_is_read_whatever_the_name_is(void **state)
+{
+	static const char line[] =
+		"42 (a) b) c) S 1 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 99 1000 10 18446744073709551615 1 1 "
+		"0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0\n";
+
+	(void)state;
+	assert_int_equal(knot_placement_parse(line, sizeof(line) - 1), 1);
+	assert_int_equal(knot_placement_parse(line, 40), -1);
+	assert_int_equal(knot_placement_parse("nothing", 7), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +327,7 @@ int main(void)
 		cmocka_unit_test(stopping_finishes_what_was_read_and_reads_no_more),
 		cmocka_unit_test(a_pool_that_was_never_started_is_freed),
 		cmocka_unit_test(a_failing_read_ends_the_pool_with_its_error),
+		cmocka_unit_test(the_last_processor_is_read_whatever_the_name_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
