@@ -170,7 +170,7 @@ the_mount_has_the_right_type() {
 
 options_are_obeyed() {
 	expect 0 "" "$bin/knotfs" "$image" "$dir" -o \
-		"noatime,nosuid,nodev,noexec,cache=8M,log_buffer=1M,flush_log_at_commit=2,commit=1,data=strict,threads=1,x-a=b"
+		"noatime,nosuid,nodev,noexec,cache=8M,log_buffer=2M,flush_log_at_commit=2,commit=1,data=strict,threads=1,x-a=b"
 	grep " $dir " /proc/self/mounts | grep -q nosuid,nodev,noexec,noatime || fail "$(grep " $dir " /proc/self/mounts)"
 	"$bin/knotctl" stats --json "$dir" >json || fail "stats"
 	grep -q '"strict": true' json || fail "not strict"
