@@ -234,7 +234,8 @@ static int run_read(char **arguments, struct result *result)
 		err = read_mebibyte(fd, buffer, path);
 		memcpy(expected, &i, sizeof(i));
 		/* Both ends of the mebibyte, so that checking costs nothing to speak of. */
-		if (!err && (memcmp(buffer, expected, 64) || memcmp(buffer + IO_BYTES - 64, expected + IO_BYTES - 64, 64)))
+		if (!err && (memcmp(buffer, expected, 64) ||
+			     memcmp(buffer + IO_BYTES - 64, expected + IO_BYTES - 64, 64)))
 			err = refuse("other bytes than what was written", path);
 	}
 	result->seconds = now_seconds() - start;
@@ -335,7 +336,7 @@ static int run_sync(char **arguments, struct result *result)
 }
 
 /*
- * memory MEBIBYTES: use that much and give it back. A virtual machine returns free memory to its host after some seconds,
+ * memory MEBIBYTES: use that much and give it back. A virtual machine returns free memory to its host after seconds,
  * and using it again is ten times as slow: which row pays for that must not be left to chance.
  */
 static int run_memory(char **arguments, struct result *result)

@@ -7,9 +7,9 @@
  *
  * Invariants
  *  (1) When the end of batch is appended nothing is pending: every write that was answered is mapped in this batch, and
- * its data is home and flushed, or in the log. (2) Writes that wait at the gate are answered after it opens: they
- * belong to the next batch. (3) Closers that come while one is under way share the next one: what they wait for may
- * have missed this one.
+ *      its data is home and flushed, or in the log.
+ *  (2) Writes that wait at the gate are answered after it opens: they belong to the next batch.
+ *  (3) Closers that come while one is under way share the next one: what they wait for may have missed this one.
  *
  * If power fails before the end of batch is durable, recovery drops the batch: the volume is as at the end of the one
  * before.

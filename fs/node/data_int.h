@@ -8,16 +8,19 @@
  *                        +--log route, inline route--> logged (in the cache by device page; goes home later)
  *
  * Invariants (the transaction lock guards all of it)
- *  (1) A page of a file is in `pages`, in `flight`, both (a newer version pending while the older one is written), or
- * neither. Readers look there in this order, then in the tree. (2) `flushing` means: one flush or truncation owns the
- * inode's mapping. Nobody else changes it, or moves pages to flight. With `chain` too it is a truncation, nothing is
- * pending, and nothing becomes so: who waits for data to be mapped need not wait for it. (3) While anything is pending
- * or flushing the inode is pinned by its data (one pin) and in data_volume.dirty. (4) Requests that share pages are in
- * one group; a group is mapped by one mini-transaction. (5) Bytes past the end of file in the last page (or inline
- * item) are zero, pending or logged. (6) `reserved` pages are reserved with the allocator: what is pending can always
- * be placed and mapped. With `through_log` nothing is: every pending page has a mapped page to go into, and all of them
- * fit in one mini-transaction. (7) attr.size is the size with all pending requests; inode->logged_size is the tree's.
- * Without pending data they are equal.
+ *  (1) A page of a file is in `pages`, in `flight`, both (a newer version pending while the older one is written),
+ *      or neither. Readers look there in this order, then in the tree.
+ *  (2) `flushing` means: one flush or truncation owns the inode's mapping. Nobody else changes it, or moves pages
+ *      to flight. With `chain` too it is a truncation, nothing is pending, and nothing becomes so: who waits for
+ *      data to be mapped need not wait for it.
+ *  (3) While anything is pending or flushing the inode is pinned by its data (one pin) and in data_volume.dirty.
+ *  (4) Requests that share pages are in one group; a group is mapped by one mini-transaction.
+ *  (5) Bytes past the end of file in the last page (or inline item) are zero, pending or logged.
+ *  (6) `reserved` pages are reserved with the allocator: what is pending can always be placed and mapped. With
+ *      `through_log` nothing is: every pending page has a mapped page to go into, and all of them fit in one
+ *      mini-transaction.
+ *  (7) attr.size is the size with all pending requests; inode->logged_size is the tree's. Without pending data they
+ *      are equal.
  */
 #ifndef KNOT_NODE_DATA_INT_H
 #define KNOT_NODE_DATA_INT_H
@@ -210,12 +213,14 @@ int knot_data_run_loose_chains(struct knot_nodes *nodes, struct knot_request *re
 /* ---- batch.c ---- */
 
 /*
- * data=strict: so much is pending that closing the batch might need more of the ring than is kept for it. Transaction lock held.
+ * data=strict: so much is pending that closing the batch might need more of the ring than is kept for it.
+ * Transaction lock held.
  */
 bool knot_batch_is_costly(struct knot_nodes *nodes);
 /*
- * data=strict: wait until a flush finds the half of the ring that it may use. Flushes themselves must not wait for it, since who
- * empties the ring may wait for them. Best effort: what can't be had, the flush itself will say. No locks, nothing in flight.
+ * data=strict: wait until a flush finds the half of the ring that it may use. Flushes themselves must not wait for it,
+ * since who empties the ring may wait for them. Best effort: what can't be had, the flush itself will say. No locks,
+ * nothing in flight.
  */
 void knot_batch_make_room(struct knot_nodes *nodes, struct knot_request *request);
 /* knot_data_flush_all() of everything, for who closes the batch. */

@@ -6,7 +6,7 @@
  *  (1) What is pending is newer than what is logged; what the cache has logged is newer than the device.
  *  (2) Nothing is returned from the device that its check value does not confirm.
  *  (3) Device pages that a reader was told of are not used for anything else until it is done (knot_space_read_begin);
- * they may be rewritten in place through the log. So a mismatch counts as damage only if no mapping changed meanwhile.
+ *      they may be rewritten in place through the log. So a mismatch is damage only if no mapping changed meanwhile.
  */
 #include "fs/node/data_int.h"
 

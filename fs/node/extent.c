@@ -4,7 +4,8 @@
  *
  * Invariants
  *  (1) The extents of a data object never overlap, never cross a group of the volume, and their device pages are in
- * use. (2) An inode has an inline item only while its data object has no extents.
+ *      use.
+ *  (2) An inode has an inline item only while its data object has no extents.
  *
  * If power fails: all changes here are in the caller's mini-transaction.
  */

@@ -9,8 +9,8 @@
  *
  * Invariants
  *  (1) From the mini-transaction that sets the size until its truncation item is gone, `flushing` keeps everybody else
- * from mapping anything in the range that the chain still frees. (2) A truncation item is removed by the
- * mini-transaction that frees the last extent.
+ *      from mapping anything in the range that the chain still frees.
+ *  (2) A truncation item is removed by the mini-transaction that frees the last extent.
  *
  * If power fails in the chain: the item is found at mount, and the chain ends before anybody writes.
  */

@@ -266,7 +266,9 @@ static void wait_for_cleaner(struct knot_txn *txn, uint64_t ns, struct knot_requ
 	pthread_mutex_unlock(&room->mutex);
 }
 
-/* Beyond 5/8 of the ring (strict: 3/8) each writer waits a little for the cleaner, the longer the nearer 3/4 (1/2) is. */
+/*
+ * Beyond 5/8 of the ring (strict: 3/8) each writer waits a little for the cleaner, the longer the nearer 3/4 (1/2) is.
+ */
 static void delay(struct knot_txn *txn, struct knot_request *request)
 {
 	uint64_t from = txn->ring_bytes / 8 * (txn->options.strict ? 3 : 5), width = txn->ring_bytes / 8;

@@ -134,8 +134,10 @@ static inline void fuzz_populate(struct knot_volume *volume)
 		for (unsigned f = 0; f < 24; f++) {
 			snprintf(
 				name, sizeof(name), "file%u%.*s", f, f == 7 ? 200 : (int)f,
-				"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-				"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+				"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+				"xxxxxxxxxxxxx"
+				"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+				"xxxxxxxxxxxxx"
 				"xxxxxxxxxxxxxxx");
 			knot_vfs_forget(volume, NULL, fuzz_make_file(volume, dir.inode, name, f * f * 20), 1);
 		}

@@ -2,7 +2,7 @@
 /*
  * One of several processes on the same tree: tool_hammer DIR NUMBER SECONDS. Files of its own are written, truncated,
  * renamed and compared with what it knows; names in shared folders are fought for, where any of the plausible errors
- * will do. Prints the number of operations. With 0 SECONDS its own files are only compared with what it knew at the end,
+ * will do. Prints the number of operations. With 0 SECONDS its own files are only compared with what it knew last,
  * which is in a file beside them.
  */
 #include <errno.h>
