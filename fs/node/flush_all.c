@@ -116,7 +116,10 @@ int knot_data_fsync(struct knot_nodes *nodes, struct knot_request *request, uint
 		err = earlier;
 	if (err == -ENOSPC) /* the space was reserved; what had it can't be read */
 		err = -EIO;
-	return err ? err : knot_txn_commit_to(nodes->txn, lsn, false, request);
+	if (!err)
+		err = knot_txn_commit_to(nodes->txn, lsn, false, request);
+	/* with data=strict it covers what other files have lost, too */
+	return !err && knot_txn_is_strict(nodes->txn) && knot_txn_is_stopped(nodes->txn) ? -EIO : err;
 }
 
 /* True if somebody else is flushing changes up to `seq_max`. */

@@ -76,7 +76,10 @@ int knot_vfs_syncfs(struct knot_volume *volume, struct knot_request *request)
 		return 0;
 	err = knot_data_flush_all(volume->nodes, request, 0);
 	commit_err = knot_txn_commit_to(volume->txn, knot_txn_lsn(volume->txn), true, request);
-	return err ? err : commit_err;
+	if (!err)
+		err = commit_err;
+	/* what can't be flushed any more is not pending any more either */
+	return !err && knot_txn_is_stopped(volume->txn) ? -EIO : err;
 }
 
 int knot_vfs_checkpoint(struct knot_volume *volume, struct knot_request *request)
