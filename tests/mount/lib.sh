@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2119,SC2120
 # What the scripts of this folder share: a private folder with an image and a mount point, the daemon, fsck, cleaning up.
 #
 # . lib.sh; the script then has $bin, $tools, $here (this folder), $work (its current folder), $image and $dir (not mounted).

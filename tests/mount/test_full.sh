@@ -3,6 +3,7 @@
 # A full disk: every operation that needs space fails with ENOSPC and with nothing else, what was written stays whole and
 # can be overwritten, everything can be deleted, and then all space is back.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 # fill_and_empty small|big|names SIZE OPTIONS

@@ -3,6 +3,7 @@
 # kill -9 of the daemon at random moments under load: what was fsynced is there after the next mount, whole, what was not
 # is old or new, and fsck is content. KNOT_KILLS rounds, 12 if unset; KNOT_SEED as everywhere.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 clients=4

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Images and devices that can't be mounted: one clear line, exit code 32, and nothing is changed, left mounted or hung.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh disable=SC2119
 . "$(dirname "$0")/lib.sh"
 
 patch=$here/patch_super.py

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # POSIX behaviour on a real mount (tool_posix.c), and a hammer: many processes on one small tree, verified at the end.
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 what_posix_says() {

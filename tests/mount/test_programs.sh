@@ -3,6 +3,7 @@
 # Real programs on a real mount: tar, diff, rsync, cp, git, SQLite, mmap, executing, cmake. KNOT_LONG=1: with as much as
 # the promises say (a tree of 15,000 files and more, all unit tests).
 set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 long=${KNOT_LONG:-}
@@ -200,8 +201,10 @@ knotfs_is_built_and_tested_on_itself() {
 	cmake -S "$dir/source" -B "$dir/build" -G Ninja -DCMAKE_BUILD_TYPE=Release >out 2>&1 || fail "cmake: $(tail -n 5 out)"
 	ninja -C "$dir/build" "${targets[@]}" >out 2>&1 || { fail "building: $(grep -A 5 FAILED out | head -n 20)"; unmount_it; return; }
 	if [ -n "$long" ]; then
-		TMPDIR=$dir ctest --test-dir "$dir/build" -L unit -j2 >out 2>&1 || fail "ctest: $(tail -n 20 out)"
+		# one wants a FIFO for its temporary files
+		TMPDIR=$dir ctest --test-dir "$dir/build" -L unit -E '^test_device$' -j2 >out 2>&1 || fail "ctest: $(tail -n 20 out)"
 		grep "tests passed" out
+		ctest --test-dir "$dir/build" -R '^test_device$' >out 2>&1 || fail "ctest: $(tail -n 20 out)"
 	else
 		for test in "${targets[@]}"; do
 			(cd "$dir/build" && TMPDIR=$dir "tests/$test") >out 2>&1 || fail "$test: $(grep FAILED out)"
