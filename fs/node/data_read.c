@@ -13,6 +13,7 @@
 #include "fs/disk/page.h"
 #include "fs/util/message.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -107,6 +108,7 @@ static void copy_page(struct read_plan *plan, uint64_t file_page, const uint8_t 
 
 	if (from >= to)
 		return;
+	assert(plan->buffer);
 	if (page)
 		memcpy(plan->buffer + (from - plan->at), page + (from - page_at), (size_t)(to - from));
 	else

@@ -7,6 +7,7 @@
  */
 #include "fs/node/data_int.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -85,6 +86,7 @@ static void copy_in(struct knot_nodes *nodes, struct knot_data *data, const stru
 
 		if (!page) {
 			page = *fresh++;
+			assert(page && (covers(plan, i) || plan->bases[i == first ? 0 : 1].page));
 			page->file_page = i;
 			if (!covers(plan, i))
 				memcpy(page->frame.data, plan->bases[i == first ? 0 : 1].page, KNOT_PAGE_BYTES);

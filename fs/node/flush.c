@@ -115,7 +115,7 @@ static int pick_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct tu
 	int err;
 
 	turn->pick = PICK_CLEAN;
-	if (!knot_data_has_pending(data))
+	if (!data || !knot_data_has_pending(data))
 		return 0;
 	turn->pick = PICK_BUSY;
 	if (data->flushing)

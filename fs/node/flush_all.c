@@ -29,8 +29,11 @@ enum need { NEED_NOTHING, NEED_WAIT, NEED_ROUND };
 /* What has to be done until all changes up to `seq_max` are mapped. Later ones may keep coming. */
 static enum need find_need_locked(const struct knot_data *data, uint64_t seq_max)
 {
-	bool in_flight = data && data->flushing && !data->chain;
+	bool in_flight;
 
+	if (!data)
+		return NEED_NOTHING;
+	in_flight = data->flushing && !data->chain;
 	if (knot_data_has_pending(data) && data->oldest_seq <= seq_max)
 		return in_flight ? NEED_WAIT : NEED_ROUND;
 	return in_flight && data->flight_seq <= seq_max ? NEED_WAIT : NEED_NOTHING;

@@ -10,6 +10,7 @@
 #include "fs/txn/lsn_int.h"
 #include "fs/util/endian.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -91,6 +92,7 @@ static int take(struct knot_log_reader *reader, void *to, size_t len_bytes)
 		got = load_block(reader, &block);
 		if (got <= 0)
 			return got;
+		assert(block);
 		step = knot_get16(block->header.used_bytes) - offset;
 		if (!step) { /* the rest is padding */
 			reader->lsn = block_lsn + KNOT_LOG_BLOCK_BYTES;
