@@ -212,7 +212,7 @@ static void parked_threads_are_used_again(void **state)
 		release(&bench, 1);
 		(void)answer(&bench);
 	}
-	/* One reads, one serves; on a busy machine a few are on their way back when the next is wanted. Never one a time. */
+	/* One reads, one serves; a few may be on their way back when the next is wanted. Never a new one each time. */
 	assert_in_range(threads_of(&bench), 2, 32);
 	finish(&bench);
 }
