@@ -226,9 +226,10 @@ static void what_is_no_image_is_refused(void **state)
 	assert_int_equal(knot_device_open_file(path, 0, &device), -ENOENT);
 	assert_int_equal(knot_device_open_file(image->folder, KNOT_DEVICE_READ_ONLY, &device), -ENOTBLK);
 	assert_int_equal(knot_device_open_file("/dev/null", 0, &device), -ENOTBLK);
-	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(knot_device_open_file(path, 0, &device), -ENOTBLK);
-	unlink(path);
+	if (mkfifo(path, 0600) == 0) { /* not every file system has them: knotfs for one */
+		assert_int_equal(knot_device_open_file(path, 0, &device), -ENOTBLK);
+		unlink(path);
+	}
 	assert_int_equal(knot_device_create_file(image->path, 4096, &device), -EEXIST);
 	assert_int_equal(knot_device_create_file(path, 0, &device), -EINVAL);
 	assert_int_equal(access(path, F_OK), -1);
