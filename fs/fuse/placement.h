@@ -3,9 +3,8 @@
  * Staying on the client's processor.
  *
  * A request costs two wake-ups: of the daemon, then of the client. Between two virtual processors each of them is an
- * interrupt to an idle one, which costs several times what the request does. The scheduler leaves both where they are,
- * together or apart. So who reads requests looks now and then where the client ran last, and moves there. It stays
- * free to be moved again.
+ * interrupt to an idle one, which costs several times what the request does. So who reads requests looks now and then
+ * where the client ran last, and moves there. It stays free to be moved again; docs/DESIGN.md has when it helps.
  */
 #ifndef KNOT_FUSE_PLACEMENT_H
 #define KNOT_FUSE_PLACEMENT_H
