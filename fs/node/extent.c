@@ -59,9 +59,12 @@ static bool key_is_of(const struct knot_key *key, uint64_t object)
 	return knot_key_object(key) == object && knot_key_kind(key) == KNOT_KIND_EXTENT;
 }
 
-/* The extent that begins at or before `file_page`. -ENOENT none. */
-static int extent_before(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t file_page,
-			 struct knot_extent *extent)
+typedef int (*seek_fn)(struct knot_tree *tree, struct knot_mtr *mtr, const struct knot_key *key, struct knot_key *found,
+		       const void **value, size_t *len_bytes);
+
+/* The object's extent that `seek` comes to from `file_page`. -ENOENT none. */
+static int seek_extent(struct knot_nodes *nodes, struct knot_mtr *mtr, seek_fn seek, uint64_t object,
+		       uint64_t file_page, struct knot_extent *extent)
 {
 	struct knot_key key, found;
 	const void *value;
@@ -69,7 +72,7 @@ static int extent_before(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_
 	int err;
 
 	make_key(&key, object, file_page);
-	err = knot_tree_prev(nodes->tree, mtr, &key, &found, &value, &len_bytes);
+	err = seek(nodes->tree, mtr, &key, &found, &value, &len_bytes);
 	if (err)
 		return err;
 	if (!key_is_of(&found, object))
@@ -77,21 +80,17 @@ static int extent_before(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_
 	return decode(nodes, &found, value, len_bytes, extent);
 }
 
+/* The extent that begins at or before `file_page`, or at or after it. -ENOENT none. */
+static int extent_before(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t file_page,
+			 struct knot_extent *extent)
+{
+	return seek_extent(nodes, mtr, knot_tree_prev, object, file_page, extent);
+}
+
 static int extent_after(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t file_page,
 			struct knot_extent *extent)
 {
-	struct knot_key key, found;
-	const void *value;
-	size_t len_bytes;
-	int err;
-
-	make_key(&key, object, file_page);
-	err = knot_tree_next(nodes->tree, mtr, &key, &found, &value, &len_bytes);
-	if (err)
-		return err;
-	if (!key_is_of(&found, object))
-		return -ENOENT;
-	return decode(nodes, &found, value, len_bytes, extent);
+	return seek_extent(nodes, mtr, knot_tree_next, object, file_page, extent);
 }
 
 int knot_extent_find(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object, uint64_t file_page,

@@ -89,7 +89,7 @@ static int inline_to_page(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64
 }
 
 /* One page through the log: into the device page that it has, or a fresh one. */
-static int log_page(struct knot_nodes *nodes, struct knot_mtr *mtr, struct knot_data *data, uint64_t object,
+static int log_page(struct knot_nodes *nodes, struct knot_mtr *mtr, uint64_t object,
 		    const struct knot_pending *page, uint64_t *near, int64_t *delta)
 {
 	struct knot_extent extent;
@@ -116,7 +116,6 @@ static int log_page(struct knot_nodes *nodes, struct knot_mtr *mtr, struct knot_
 		err = knot_extent_map(nodes, mtr, object, page->file_page, 1, page_no, delta);
 	if (!err)
 		*near = page_no + 1;
-	(void)data;
 	return err;
 }
 
@@ -157,7 +156,7 @@ int knot_map_log_locked(struct knot_nodes *nodes, struct knot_mtr *mtr, struct k
 	if (through_pages) {
 		RB_FOREACH(page, knot_pending_tree, &data->pages) {
 			if (!err)
-				err = log_page(nodes, mtr, data, attr.data_object, page, &near, &delta);
+				err = log_page(nodes, mtr, attr.data_object, page, &near, &delta);
 		}
 	}
 	attr.pages = (uint64_t)((int64_t)logged_pages + delta);

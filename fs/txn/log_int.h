@@ -48,7 +48,7 @@ uint64_t knot_log_ring_bytes(const struct knot_log *log);
 uint64_t knot_log_worst_bytes(const struct knot_log *log, uint64_t record_bytes);
 
 /*
- * Reserve ring and buffer space, waiting for nothing. `privileged` may use the last quarter.
+ * Reserve ring and buffer space, waiting for nothing. `privileged` may use the last quarter (strict: half).
  * Errors: -EAGAIN no room (`*ring_full` says which: true ring, false buffer), -EIO stopped.
  */
 int knot_log_try_reserve(struct knot_log *log, uint64_t bytes, bool privileged, bool *ring_full);

@@ -323,7 +323,7 @@ KNOT_DISK_SIZE(struct knot_disk_truncation, 16);
 struct knot_disk_block_header {
 	knot_le32 number;      /* 0  (LSN of the block - KNOT_LSN_FIRST) / 512, modulo 2^32 */
 	knot_le16 used_bytes;  /* 4  of the body, 0 to 496; what follows is padding */
-	knot_le16 first_group; /* 6  body offset of the first mini-transaction that starts here, 0xffff none */
+	knot_le16 first_group; /* 6  body offset of the first mtr or END_BATCH that starts here, 0xffff none */
 	knot_le32 epoch;       /* 8  incarnation of the mount that wrote it */
 };                             /* 12 */
 KNOT_DISK_SIZE(struct knot_disk_block_header, 12);
@@ -346,7 +346,7 @@ enum knot_record_type {                        /* 0 is none */
 			KNOT_RECORD_DURABLE = 6,   /* page_no: a durable LSN; the first record of every flush */
 };
 
-#define KNOT_SPACE_META 0u /* a page with a header: bytes 0 to 31 and the LSN are not in the log */
+#define KNOT_SPACE_META 0u /* a page with a header: its check and LSN mean nothing in the log */
 #define KNOT_SPACE_DATA 1u /* a page of file data: all 4096 bytes are the file's */
 
 struct knot_disk_record {  /* a byte stream over the bodies of the blocks; never aligned */
